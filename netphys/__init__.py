@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from netphys._version import __version__
 
 if TYPE_CHECKING:
-    from netphys.neural import load_neural
     from netphys.networks import Network, load_network
+    from netphys.neural import load_neural
     from netphys.recording import Recording, hooks, layers, load_recording, record
     from netphys.rsa import compare, evaluate, noise_ceiling, rdms
     from netphys.stimuli import StimulusSet, load_stimuli

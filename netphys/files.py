@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ __all__ = [
     "append_line",
     "committing",
     "ensure_folder",
+    "locked",
     "remove_tree",
     "require_free",
     "sha256_of",
@@ -32,6 +34,8 @@ __all__ = [
     "write_text",
     "writing",
 ]
+
+log = logging.getLogger(__name__)
 
 TEMPORARY = ".netphys-tmp"  # suffix of a file that is being written; swept when its writer is gone
 _REFUSED = {
@@ -127,6 +131,45 @@ def ensure_folder(path: Path | str) -> Path:
     return path
 
 
+@contextmanager
+def locked(path: Path, *, waiting: str) -> Iterator[None]:
+    """Hold a lock file that other processes respect, and leave none behind.
+
+    A lock file that is removed on release splits those who wait across two files of one name; so whoever gets the
+    lock looks whether the file he locked is still the one of that name, and else begins again.
+
+    Parameters
+    ----------
+    path : Path
+        The lock file. Its folder must exist.
+    waiting : str
+        What is said, once, if another process holds it.
+    """
+    import fcntl
+
+    with writing(path):
+        while True:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    log.warning("%s", waiting)
+                    fcntl.flock(handle, fcntl.LOCK_EX)
+                current = path.exists() and path.stat().st_ino == os.fstat(handle).st_ino
+            except BaseException:
+                os.close(handle)
+                raise
+            if current:
+                break
+            os.close(handle)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
 def require_free(folder: Path, n_bytes: int, *, what: str) -> None:
     """Refuse to begin work whose result will not fit.
 
@@ -159,7 +202,7 @@ def sha256_of(path: Path) -> str:
 
 
 def slug(name: str) -> str:
-    """Turn any name into one safe as a file name, still readable: ``"SqueezeNet, ImageNet"`` → ``"squeezenet-imagenet"``.
+    """Turn any name into one safe as a file name, still readable.
 
     Different names may share a slug; where that matters the caller checks.
 

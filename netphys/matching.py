@@ -27,7 +27,8 @@ class Match:
     missing: tuple[str, ...]  # stimuli that only the data have; empty unless partial=True
 
     def __repr__(self) -> str:
-        return f"Match({len(self.stimulus_ids)} stimuli, {len(self.extra)} only shown, {len(self.missing)} only recorded)"
+        n_extra, n_missing = len(self.extra), len(self.missing)
+        return f"Match({len(self.stimulus_ids)} stimuli, {n_extra} only shown, {n_missing} only recorded)"
 
 
 def match_stimuli(

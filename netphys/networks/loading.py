@@ -1,0 +1,215 @@
+"""An address becomes a Network.
+
+=====================================  ===========================================================================
+``torchvision:NAME``, ``timm:NAME``    untrained, built under ``torch.manual_seed(seed)``; never a download
+``netphys:NAME``                       one of the package's own
+``...@DEFAULT``                        the library's own weights, fetched once and checked
+``...@FILE.safetensors``               weights from a file
+``FILE.py:FUNCTION``                   a user's function that returns a module or a Network; the file is executed
+=====================================  ===========================================================================
+
+A query tunes it: ``?resize=224`` (exactly 224 x 224, no crop), ``?seed=1``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netphys.addresses import Query, integer, split_address
+from netphys.errors import AddressError, WeightsError, near
+from netphys.networks.network import Network
+from netphys.networks.preprocessing import Preprocess
+from netphys.networks.weights import fit, load_weights
+from netphys.seeds import forked_torch
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["load_network"]
+
+_FORMS = "torchvision:NAME, timm:NAME, netphys:NAME (with @DEFAULT or @FILE.safetensors) or FILE.py:FUNCTION"
+
+
+def load_network(address: str, *, seed: int = 0) -> Network:
+    """Load the network that an address leads to, in eval mode, on the CPU.
+
+    Parameters
+    ----------
+    address : str
+        See the module's table.
+    seed : int
+        Seed of an untrained network whose address names none: its weights are those that anyone gets who builds it
+        under ``torch.manual_seed(seed)``.
+
+    Raises
+    ------
+    AddressError
+        If the address leads nowhere; near names are listed.
+    WeightsError
+        If the weights do not fit or cannot be fetched.
+
+    Examples
+    --------
+    >>> load_network("netphys:pixels")
+    Network(netphys:pixels: Pixels, 0 parameters, none)
+    """
+    body, query = split_address(address)
+    resize = query.take("resize", integer(1, 4096), 0)
+    seed = query.take("seed", integer(0), seed)
+    scheme, colon, rest = body.partition(":")
+    if body.split(":")[0].endswith(".py"):
+        network = _from_file(body, seed)
+    elif colon and scheme in _SCHEMES:
+        name, _, weights = rest.partition("@")
+        network = _SCHEMES[scheme](name, weights, seed, query)
+    else:
+        raise AddressError(f"no network {address!r}{near(scheme, _SCHEMES) if colon else ''}; an address is {_FORMS}")
+    query.finish()
+    if resize:
+        given = network.preprocess if isinstance(network.preprocess, Preprocess) else Preprocess()
+        network = replace(network, preprocess=replace(given, resize=(resize, resize), crop=None))
+    network.module.eval()
+    return replace(network, address=address, name=address)
+
+
+def _torchvision(name: str, weights: str, seed: int, query: Query) -> Network:
+    """Build a classification model of torchvision; its published preprocessing holds for all weights."""
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise AddressError(f"torchvision has no model {name!r}{near(name, known)}")
+    published = models.get_model_weights(name)
+    preset = published.DEFAULT.transforms() if len(published) else None
+    with forked_torch(seed), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # googlenet and inception announce a change of initialisation
+        module = models.get_model(name, weights=None)
+    if weights == "DEFAULT":
+        fit(module, fetch_torchvision(published.DEFAULT), source=str(published.DEFAULT))
+    elif weights:
+        load_weights(module, Path(weights))
+    return Network(module, _from_preset(preset), training="pretrained" if weights else "untrained")
+
+
+def fetch_torchvision(weights: Any) -> dict[str, torch.Tensor]:
+    """Fetch a model's published weights into torch's cache; the hash in the file's name is checked.
+
+    Parameters
+    ----------
+    weights : torchvision WeightsEnum
+        Has ``url``.
+
+    Raises
+    ------
+    WeightsError
+        If they cannot be fetched, in one line.
+    """
+    from urllib.error import URLError
+
+    import torch
+
+    try:
+        return torch.hub.load_state_dict_from_url(
+            weights.url, progress=sys.stderr.isatty(), check_hash=True, map_location="cpu", weights_only=True
+        )
+    except (URLError, OSError, RuntimeError) as error:
+        reason = str(getattr(error, "reason", error)).splitlines()[0]
+        raise WeightsError(
+            f"weights {weights} cannot be fetched ({reason}); without a network give a file: NAME@FILE.safetensors"
+        ) from None
+
+
+def _from_preset(preset: Any) -> Preprocess:
+    """Read torchvision's preset of a classification model."""
+    if preset is None or not hasattr(preset, "crop_size"):
+        return Preprocess()
+    (resize,), (crop,) = preset.resize_size, preset.crop_size
+    mean, std = (tuple(float(value) for value in each) for each in (preset.mean, preset.std))
+    return Preprocess(resize=resize, crop=crop, mean=mean, std=std, interpolation=preset.interpolation.value)  # type: ignore[arg-type]
+
+
+def _timm(name: str, weights: str, seed: int, query: Query) -> Network:
+    """Build a model of timm with the preprocessing of its configuration."""
+    try:
+        import timm
+    except ImportError:
+        raise AddressError(f"timm:{name} needs timm, which is not installed; pip install 'netphys[timm]'") from None
+    if not timm.is_model(name):
+        raise AddressError(f"timm has no model {name!r}{near(name, timm.list_models())}")
+    try:
+        with forked_torch(seed):
+            module = timm.create_model(name, pretrained=weights == "DEFAULT")
+    except Exception as error:
+        if weights != "DEFAULT":
+            raise
+        raise WeightsError(f"weights of timm:{name} cannot be fetched ({str(error).splitlines()[0]})") from None
+    if weights not in ("", "DEFAULT"):
+        load_weights(module, Path(weights))
+    config = timm.data.resolve_model_data_config(module)
+    side = int(config["input_size"][-1])
+    interpolation = config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic") else "bicubic"
+    preprocess = Preprocess(
+        resize=int(side / config["crop_pct"]),
+        crop=side,
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        interpolation=interpolation,
+    )
+    return Network(module, preprocess, training="pretrained" if weights else "untrained")
+
+
+def _own(name: str, weights: str, seed: int, query: Query) -> Network:
+    """Build one of the package's own networks."""
+    from netphys.networks.own import OWN_NETWORKS
+
+    if name not in OWN_NETWORKS:
+        raise AddressError(f"netphys has no network {name!r}{near(name, OWN_NETWORKS)}")
+    if weights == "DEFAULT":
+        raise AddressError(f"netphys:{name} has no published weights; give a file: netphys:{name}@FILE.safetensors")
+    build, learns = OWN_NETWORKS[name]
+    with forked_torch(seed):
+        module = build()
+    if weights:
+        load_weights(module, Path(weights))
+    return Network(module, Preprocess(), training=("pretrained" if weights else "untrained") if learns else "none")
+
+
+def _from_file(body: str, seed: int) -> Network:
+    """Call a function of a user's file; the source of the file belongs to the network's digest."""
+    import torch
+
+    file, _, function = body.partition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise AddressError(f"no file {file} for network {body!r}")
+    if not function:
+        raise AddressError(f"network {body!r} names no function; say {file}:FUNCTION")
+    spec = importlib.util.spec_from_file_location(f"netphys_user_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with forked_torch(seed):
+        spec.loader.exec_module(module)
+        names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        if function not in names:
+            raise AddressError(f"{file} has no function {function!r}{near(function, names)}")
+        made = getattr(module, function)()
+    source = hashlib.sha256(path.read_bytes()).hexdigest()
+    if isinstance(made, Network):
+        return replace(made, source=source)
+    if isinstance(made, torch.nn.Module):
+        return Network(made, source=source)
+    raise AddressError(f"{body} returned {type(made).__name__}, not a torch module or a netphys Network")
+
+
+_SCHEMES: dict[str, Callable[[str, str, int, Query], Network]] = {
+    "torchvision": _torchvision,
+    "timm": _timm,
+    "netphys": _own,
+}

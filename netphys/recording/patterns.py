@@ -1,0 +1,116 @@
+"""Layer patterns: which layers are meant.
+
+=================  ====================================================================================
+``features.3``     that layer, exactly; ``relu#2`` its second call
+``features.*``     a glob: ``*`` and ``?`` stay within a name, ``**`` crosses the dots
+``kind:Conv2d``    every layer whose module is of that class
+``blocks[0:6:2]``  children of a module, by slice
+``leaves``         every layer whose module has no children
+``all``            every layer
+=================  ====================================================================================
+
+The result is in order of execution, whatever the order of the patterns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from netphys.errors import LayerNotFound, near
+from netphys.recording.outputs import split_name
+
+__all__ = ["Named", "match_layers"]
+
+_SLICE = re.compile(r"^(?P<path>.+)\[(?P<slice>-?\d*:-?\d*(?::-?\d*)?)\]$")
+
+
+class Named(Protocol):
+    """What a pattern looks at."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def is_leaf(self) -> bool: ...
+
+
+def match_layers(patterns: str | Sequence[str], table: Sequence[Named], *, network: str) -> tuple[str, ...]:
+    """Select layers by patterns.
+
+    Parameters
+    ----------
+    patterns : str or sequence of str
+        See the module's table.
+    table : sequence
+        The layers, in order of execution.
+    network : str
+        What messages call the network.
+
+    Returns
+    -------
+    tuple of str
+        Names, in order of execution, each once.
+
+    Raises
+    ------
+    LayerNotFound
+        If a pattern matches nothing; near names are listed.
+    """
+    wanted: set[str] = set()
+    for pattern in [patterns] if isinstance(patterns, str) else list(patterns):
+        found = _matching(pattern, table)
+        if not found:
+            raise LayerNotFound(_not_found(pattern, table, network))
+        wanted.update(found)
+    if not wanted:
+        raise LayerNotFound(f"no layer asked for in {network}; say layers=['leaves'] for all of them")
+    return tuple(layer.name for layer in table if layer.name in wanted)
+
+
+def _matching(pattern: str, table: Sequence[Named]) -> list[str]:
+    names = [layer.name for layer in table]
+    if pattern in names:
+        return [pattern]
+    if pattern == "all":
+        return names
+    if pattern == "leaves":
+        return [layer.name for layer in table if layer.is_leaf]
+    if pattern.startswith("kind:"):
+        return [layer.name for layer in table if layer.kind == pattern.removeprefix("kind:")]
+    sliced = _SLICE.match(pattern)
+    if sliced:
+        return _children(sliced["path"], sliced["slice"], names)
+    return list(filter(_glob(pattern), names))
+
+
+def _children(path: str, text: str, names: list[str]) -> list[str]:
+    """Slice the children of a module, in the order of their first execution."""
+    start, stop, *step = (int(part) if part else None for part in text.split(":"))
+    below = [split_name(name)[0].removeprefix(f"{path}.") for name in names if name.startswith(f"{path}.")]
+    children = list(dict.fromkeys(each.split(".")[0] for each in below))
+    chosen = {f"{path}.{child}" for child in children[slice(start, stop, *step)]}
+    return [name for name in names if split_name(name)[0] in chosen]
+
+
+def _glob(pattern: str) -> Callable[[str], bool]:
+    """Compile a glob: ``**`` crosses dots, ``*`` and ``?`` do not."""
+    parts = re.split(r"(\*\*|\*|\?|\[[^\]:]+\])", pattern)
+    known = {"**": ".*", "*": "[^.]*", "?": "[^.]"}
+    known.update((part, part) for part in parts if part.startswith("[") and part.endswith("]"))
+    compiled = re.compile("".join(known.get(part, re.escape(part)) for part in parts))
+    return lambda name: compiled.fullmatch(name) is not None
+
+
+def _not_found(pattern: str, table: Sequence[Named], network: str) -> str:
+    if pattern.startswith("kind:"):
+        kinds = sorted({layer.kind for layer in table})
+        kind = pattern.removeprefix("kind:")
+        return f"no layer of kind {kind!r} in {network}{near(kind, kinds) or '; kinds: ' + ', '.join(kinds)}"
+    names = [layer.name for layer in table]
+    tail = near(pattern, names) or f"; its {len(names)} layers are {names[0]!r} to {names[-1]!r}"
+    return f"no layer {pattern!r} in {network}{tail}; 'netphys layers {network}' lists all"

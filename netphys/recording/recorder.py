@@ -1,0 +1,355 @@
+"""record: show stimuli to a network and keep what its layers do; one pass, every sink fed from it.
+
+The recording runs in a fixed batch (32, the last one padded), because kernels choose by batch size and results would
+otherwise depend, in the last bits, on how the stimuli were cut. It never runs past the deepest layer asked for. Into
+a file it survives a kill at any moment: the same call goes on at the last whole shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from netphys.devices import describe_device, resolve_device
+from netphys.errors import OptionError, RecordingError, near
+from netphys.files import ensure_folder, locked, remove_tree, require_free
+from netphys.networks import Network, as_network
+from netphys.progress import bar
+from netphys.provenance import code_digest, digest, provenance, versions
+from netphys.recording import shards as sharding
+from netphys.recording.hooks import Tap, evaluating
+from netphys.recording.keep import check_keep, kept_dims, kept_shape, units_first
+from netphys.recording.layers import Layer, probe_images, probe_layers
+from netphys.recording.outputs import tensors_in
+from netphys.recording.patterns import match_layers
+from netphys.recording.reading import Recording, _Entry, load_recording
+from netphys.recording.sinks import Buffers, Memory, Sink, bytes_a_stimulus
+from netphys.recording.store import pack, read_header
+from netphys.seeds import derive_seed, forked_torch
+
+if TYPE_CHECKING:
+    import torch
+
+    from netphys.stimuli import StimulusSet
+
+__all__ = ["record", "recording_digest"]
+
+_DTYPES = ("float32", "float16")
+
+
+def record(
+    network: Network | torch.nn.Module,
+    stimuli: StimulusSet,
+    *,
+    layers: str | Sequence[str],
+    keep: str = "all",
+    into: Path | str | None = None,
+    dtype: str = "float32",
+    batch_size: int = 32,
+    device: str = "auto",
+    seed: int = 0,
+    sinks: Sequence[Sink] = (),
+    force: bool = False,
+) -> Recording:
+    """Record the activations of a network's layers to stimuli.
+
+    Parameters
+    ----------
+    network : Network or torch.nn.Module
+        Any network; it is left as it was found.
+    stimuli : StimulusSet
+        What is shown.
+    layers : str or sequence of str
+        Layer patterns, see :mod:`netphys.recording.patterns`.
+    keep : {"all", "mean", "max", "centre"}
+        What is kept of a map.
+    into : Path, optional
+        The HDF5 file to record into, for sets larger than memory and for keeping. Default: memory.
+    dtype : {"float32", "float16"}
+        Stored dtype; computation is float32.
+    batch_size : int
+        Part of what the last bits depend on, so part of the recording's digest.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``.
+    seed : int
+        For networks that draw at random in eval mode too; each batch runs in a fork of torch's generators.
+    sinks : sequence of Sink
+        Fed in the same pass; ``close()`` has been called on each when `record` returns.
+    force : bool
+        Replace another recording (finished or not) at `into`.
+
+    Returns
+    -------
+    Recording
+
+    Raises
+    ------
+    LayerNotFound
+        If a pattern matches no layer.
+    RecordingError
+        If the network cannot look at the stimuli, a layer has no batch dimension, or another recording is in the way.
+    OutputError
+        If `into` cannot be written.
+
+    Notes
+    -----
+    Values are those at the moment a layer returned them, also where the next operation is in-place.
+
+    Examples
+    --------
+    >>> import netphys
+    >>> record(netphys.load_network("netphys:gabor_energy"), netphys.load_stimuli("world:scenes?n=3"), layers="energy")
+    Recording(netphys:gabor_energy: 1 layer x 3 stimuli, in memory)
+    """
+    run = _Pass(as_network(network), stimuli, layers, check_keep(keep), _checked(dtype), batch_size, device, seed)
+    if into is None:
+        return run.into_memory(sinks)
+    path = Path(into)
+    if path.suffix not in (".h5", ".hdf5"):
+        raise OptionError(f"a recording is an HDF5 file: {path.with_suffix('.h5')}, not {path}")
+    return run.into_file(path, sinks, force=force)
+
+
+def recording_digest(plan: Mapping[str, Any]) -> str:
+    """Digest of everything that a recording's numbers depend on."""
+    return digest(plan)
+
+
+class _Pass:
+    """One pass of stimuli through a network: the plan, and the loop over its batches."""
+
+    def __init__(
+        self,
+        network: Network,
+        stimuli: StimulusSet,
+        patterns: str | Sequence[str],
+        keep: str,
+        dtype: str,
+        batch_size: int,
+        device: str,
+        seed: int,
+    ) -> None:
+        if batch_size < 1:
+            raise OptionError(f"batch_size={batch_size}: at least 1")
+        self.network, self.stimuli, self.keep, self.dtype = network, stimuli, keep, dtype
+        self.batch_size, self.seed, self.device = batch_size, seed, resolve_device(device)
+        with _on_device(network.module, self.device):
+            table = probe_layers(network, probe_images(stimuli), self.device)
+        names = set(match_layers(patterns, table, network=network.name))
+        self.layers = [layer for layer in table if layer.name in names]
+        for layer in self.layers:
+            if layer.problem:
+                raise RecordingError(f"layer {layer.name!r} of {network.name} cannot be recorded: {layer.problem}")
+            kept_shape(layer, keep)
+        self.plan = self._make_plan()
+
+    def into_memory(self, sinks: Sequence[Sink]) -> Recording:
+        """Record into arrays."""
+        memory = Memory(self.layers, len(self.stimuli), keep=self.keep, dtype=self.dtype)
+        self._open(sinks, {})
+        with bar(len(self.stimuli), label=f"recording {self.network.name}") as progress:
+            for rows in self._batches(0, [memory.write, *(sink.write for sink in sinks)]):
+                progress.update(len(rows))
+        for sink in sinks:
+            sink.close()
+        entries = tuple(
+            _Entry(each.name, each.kind, kept_dims(each, self.keep), kept_shape(each, self.keep))
+            for each in self.layers
+        )
+        header = {"digest": recording_digest(self.plan), "provenance": self._provenance()}
+        return Recording(
+            self.network.name, self.network.training, self.stimuli.ids, None, header, entries, memory.arrays
+        )
+
+    def into_file(self, path: Path, sinks: Sequence[Sink], *, force: bool) -> Recording:
+        """Record into shards, then pack them; a finished recording of the same plan is taken as it is."""
+        ensure_folder(path.parent)
+        partial = path.with_name(path.name + ".partial")
+        waiting = f"waiting for another process that is recording into {path}"
+        with locked(path.with_name(f".{path.name}.lock"), waiting=waiting):
+            if path.exists() and not force and not sinks:
+                _require_same(path, recording_digest(self.plan))
+                remove_tree(partial)  # a kill between the rename and the removal leaves it
+                return load_recording(path)
+            if force:
+                remove_tree(partial)
+            self._record_shards(path, partial, sinks)
+        for sink in sinks:
+            sink.close()
+        return load_recording(path)
+
+    def _record_shards(self, path: Path, partial: Path, sinks: Sequence[Sink]) -> None:
+        a_stimulus = bytes_a_stimulus(self.layers, self.keep, self.dtype)
+        needed = a_stimulus * len(self.stimuli)
+        shapes = {each.name: kept_shape(each, self.keep) for each in self.layers}
+        shards = sharding.Shards(partial, self.plan, shapes, self.dtype)
+        # the shards that are to come, and the file beside them until they are removed
+        require_free(path.parent, 2 * needed - a_stimulus * shards.n_rows, what=f"the recording {path.name}")
+        n_batches = max(1, -(-sharding.SHARD_BYTES // (a_stimulus * self.batch_size)))
+        shard_rows = min(n_batches * self.batch_size, len(self.stimuli))
+        buffers = Buffers(self.layers, keep=self.keep, dtype=self.dtype, n_rows=shard_rows)
+        self._open(sinks, shards.states())
+        start = shards.n_rows
+
+        def write(layer: str, rows: np.ndarray, activation: torch.Tensor) -> None:
+            buffers.write(layer, int(rows[0]) - shards.n_rows, activation)
+
+        with bar(len(self.stimuli), label=f"recording {self.network.name}") as progress:
+            progress.update(start)
+            for rows in self._batches(start, [write, *(sink.write for sink in sinks)]):
+                done = int(rows[-1]) + 1
+                if done - shards.n_rows >= shard_rows or done == len(self.stimuli):
+                    shards.append(buffers.arrays, done - shards.n_rows, _states(sinks))
+                progress.update(len(rows))
+        pack(path, shards, self.layers, self.stimuli.ids, self._header())
+        shards.remove()
+
+    def _batches(self, start: int, writers: Sequence[_Write]) -> Iterator[np.ndarray]:
+        """Run the plan's batches from row `start` on; yields the rows of each when its layers have been written."""
+        import torch
+
+        rows = np.arange(0)
+        by_call: dict[tuple[str, int], list[Layer]] = {}
+        for layer in self.layers:
+            by_call.setdefault((layer.path, layer.call), []).append(layer)
+        answered: set[str] = set()
+
+        def receive(path: str, call: int, output: Any) -> None:
+            wanted = by_call.get((path, call))
+            if not wanted:
+                return
+            tensors = dict(tensors_in(output))
+            for layer in wanted:
+                activation = units_first(_checked_output(tensors.get(layer.suffix), layer, self.batch_size), layer)
+                for write in writers:
+                    write(layer.name, rows, activation[: len(rows)])
+                answered.add(layer.name)
+
+        module, last = self.network.module, (self.layers[-1].path, self.layers[-1].call)
+        tap = Tap(module, {layer.path for layer in self.layers}, receive, last=last)
+        autocast = torch.autocast(self.device.type, enabled=False)
+        with _on_device(module, self.device), evaluating(module), torch.no_grad(), autocast, tap:
+            for first in range(start, len(self.stimuli), self.batch_size):
+                rows = np.arange(first, min(first + self.batch_size, len(self.stimuli)))
+                prepared = _pad(self.network.prepare(self.stimuli.images(rows), self.device), self.batch_size)
+                answered.clear()
+                with forked_torch(derive_seed(self.seed, "record", first)):
+                    tap.run(prepared)
+                silent = [layer.name for layer in self.layers if layer.name not in answered]
+                if silent:
+                    raise RecordingError(
+                        f"layer {silent[0]!r} of {self.network.name} did not answer to stimuli {first} to {rows[-1]}: "
+                        "the network calls its modules differently from batch to batch"
+                    )
+                yield rows
+
+    def _open(self, sinks: Sequence[Sink], states: Mapping[str, np.ndarray]) -> None:
+        for index, sink in enumerate(sinks):
+            sink.open(self.layers, self.stimuli.ids)
+            prefix = f"{index}/"
+            own = {key.removeprefix(prefix): value for key, value in states.items() if key.startswith(prefix)}
+            if own:
+                sink.load_state_dict(own)
+
+    def _make_plan(self) -> dict[str, Any]:
+        """All that the numbers depend on; what differs is named when a resumed recording is refused."""
+        return {
+            "network": self.network.digest,
+            "stimuli": self.stimuli.digest,
+            "layers": [[each.name, *kept_shape(each, self.keep)] for each in self.layers],
+            "keep": self.keep,
+            "dtype": self.dtype,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "device": self.device.type,
+            "code": code_digest("recording", "networks"),
+            "versions": {key: value for key, value in versions().items() if key.startswith("torch")},
+        }
+
+    def _provenance(self) -> dict[str, Any]:
+        import torch
+
+        plan = self.plan
+        return provenance(
+            "record",
+            {key: plan[key] for key in ("layers", "keep", "dtype", "batch_size")},
+            {"network": plan["network"], "stimuli": plan["stimuli"]},
+            network_address=self.network.address,
+            preprocess=repr(self.network.preprocess),
+            stimuli=self.stimuli.name,
+            n_stimuli=len(self.stimuli),
+            seed=self.seed,
+            device=describe_device(self.device),
+            tf32=bool(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32)
+            and self.device.type == "cuda",
+            batch_plan=f"batches of {self.batch_size} in order, the last one padded",
+        )
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "digest": recording_digest(self.plan),
+            "network": self.network.name,
+            "training": self.network.training,
+            "keep": self.keep,
+            "dtype": self.dtype,
+            "provenance": self._provenance(),
+        }
+
+
+class _Write(Protocol):
+    """How a sink is fed."""
+
+    def __call__(self, layer: str, rows: np.ndarray, activation: Any, /) -> None: ...
+
+
+def _checked(dtype: str) -> str:
+    if dtype not in _DTYPES:
+        raise OptionError(f"dtype={dtype!r} is not known{near(dtype, _DTYPES)}")
+    return dtype
+
+
+def _checked_output(tensor: Any, layer: Layer, batch_size: int) -> Any:
+    """Refuse an output that is not what the probing forward saw."""
+    expected = (layer.shape[1:] + layer.shape[:1]) if layer.moved else layer.shape
+    if tensor is None or tuple(tensor.shape) != (batch_size, *expected):
+        shape = "no tensor" if tensor is None else str(tuple(tensor.shape))
+        raise RecordingError(f"layer {layer.name!r} returned {shape}, expected {(batch_size, *expected)}")
+    return tensor
+
+
+def _require_same(path: Path, wanted: str) -> None:
+    header = read_header(path)
+    if header["digest"] != wanted:
+        raise RecordingError(f"{path} holds another recording (of {header['network']}); --force replaces it")
+
+
+def _pad(images: torch.Tensor, batch_size: int) -> torch.Tensor:
+    """Fill a batch up with copies of its last image."""
+    import torch
+
+    n_missing = batch_size - len(images)
+    return torch.cat([images, images[-1:].expand(n_missing, *images.shape[1:])]) if n_missing else images
+
+
+def _states(sinks: Sequence[Sink]) -> dict[str, np.ndarray]:
+    return {f"{index}/{key}": value for index, sink in enumerate(sinks) for key, value in sink.state_dict().items()}
+
+
+@contextmanager
+def _on_device(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
+    """Move a module to a device for a while, and back."""
+    first: Callable[[], Any] = lambda: next(iter([*module.parameters(), *module.buffers()]), None)  # noqa: E731
+    tensor = first()
+    home = tensor.device if tensor is not None else device
+    if home == device:
+        yield
+        return
+    module.to(device)
+    try:
+        yield
+    finally:
+        module.to(home)

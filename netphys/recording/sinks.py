@@ -1,0 +1,126 @@
+"""Where activations go: a sink is fed inside the hook, at the moment the layer returns.
+
+A sink that keeps values copies them there and then, once; one that reduces (top patches, moments) needs no copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from netphys.errors import RecordingError
+from netphys.recording.keep import kept_shape, reduce_map
+from netphys.recording.layers import Layer
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Buffers", "Memory", "Sink", "check_overflow"]
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """What a recording pass can feed beside the recording itself; several at once, one pass.
+
+    `write` is called inside the hook, once a layer and batch, in order of execution. `activation` is
+    (stimulus, unit, ...) on the network's device; it may be overwritten as soon as `write` returns. State saved
+    by `state_dict` is stored together with the shard that it belongs to, and given back when a recording resumes.
+    """
+
+    def open(self, layers: Sequence[Layer], stimulus_ids: Sequence[str]) -> None:
+        """Get ready; called once, before the first batch."""
+
+    def write(self, layer: str, rows: np.ndarray, activation: torch.Tensor) -> None:
+        """Take one layer's activation to the stimuli in `rows`."""
+
+    def close(self) -> Any:
+        """Finish, and return the result."""
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything that a resumed pass needs, as arrays."""
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a saved state."""
+
+
+class Buffers:
+    """Arrays for some rows of every layer, allocated once and reused.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        What is recorded.
+    keep, dtype : str
+        What is kept of a map; numpy's name of the stored dtype.
+    n_rows : int
+        How many stimuli they hold.
+    """
+
+    def __init__(self, layers: Sequence[Layer], *, keep: str, dtype: str, n_rows: int) -> None:
+        self.keep = keep
+        self._dtype = np.dtype(dtype)
+        self.arrays = {each.name: np.empty((n_rows, *kept_shape(each, keep)), self._dtype) for each in layers}
+
+    def write(self, layer: str, first: int, activation: torch.Tensor) -> None:
+        """Copy what is kept of an activation to the rows from `first` on: the copy is the clone."""
+        import torch
+
+        values = reduce_map(activation, self.keep)
+        into = self.arrays[layer][first : first + len(values)]
+        torch.from_numpy(into).copy_(values)
+        if self._dtype == np.float16:
+            check_overflow(layer, into)
+
+
+class Memory:
+    """Keep a whole recording in memory."""
+
+    def __init__(self, layers: Sequence[Layer], n_stimuli: int, *, keep: str, dtype: str) -> None:
+        needed = n_stimuli * bytes_a_stimulus(layers, keep, dtype)
+        available = _available_memory()
+        if needed > 0.8 * available:
+            raise RecordingError(
+                f"{n_stimuli} stimuli x {len(layers)} layers take {needed / 1e9:.1f} GB of memory, "
+                f"{available / 1e9:.1f} GB are free; record to a file (into='rec.h5'), fewer layers, or keep='mean'"
+            )
+        self._buffers = Buffers(layers, keep=keep, dtype=dtype, n_rows=n_stimuli)
+
+    def write(self, layer: str, rows: np.ndarray, activation: torch.Tensor) -> None:
+        """Take one layer's activation."""
+        self._buffers.write(layer, int(rows[0]), activation)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Layer → (stimulus, ...)."""
+        return self._buffers.arrays
+
+
+def bytes_a_stimulus(layers: Sequence[Layer], keep: str, dtype: str) -> int:
+    """Bytes that one stimulus takes in a recording."""
+    return sum(int(np.prod(kept_shape(each, keep))) for each in layers) * np.dtype(dtype).itemsize
+
+
+def check_overflow(layer: str, values: np.ndarray) -> None:
+    """Refuse float16 values that became infinite.
+
+    Raises
+    ------
+    RecordingError
+        Naming the layer and how many.
+    """
+    n_infinite = int(np.isinf(values).sum())
+    if n_infinite:
+        raise RecordingError(f"{n_infinite} activations of {layer!r} exceed 65504, too large for float16; say float32")
+
+
+def _available_memory() -> int:
+    """Bytes of memory that are free or can be freed."""
+    import os
+
+    try:
+        with open("/proc/meminfo") as lines:  # noqa: PTH123 - a kernel's table, not a file
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,157 @@
+"""The recording file: one HDF5, written whole, that plain h5py and xarray open.
+
+Layout: ``/layers/<escaped name>/activation`` with the dimension scales ``stimulus unit y x`` (or ``token``, ``time``)
+and ``stimulus_id`` in the same group; the layer's true name is the attribute ``layer``. Root attributes: ``format``,
+``digest``, ``complete``, ``provenance`` (JSON).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import numpy as np
+
+from netphys.errors import RecordingError
+from netphys.files import committing, writing
+from netphys.progress import bar
+from netphys.recording.keep import kept_dims, kept_shape
+from netphys.recording.layers import Layer
+from netphys.recording.shards import Shards
+
+__all__ = ["FORMAT", "chunk_shape", "escape", "pack", "read_header", "unescape"]
+
+FORMAT = "netphys-recording-1"
+_CHUNK_BYTES = 1 << 19  # between 256 KiB and 1 MiB: both readers stay within 8x of what they want
+_CACHE_BYTES = 64 << 20  # a row of chunks must fit, or each is read and written again
+
+
+def escape(layer: str) -> str:
+    """Make a layer's name one HDF5 name.
+
+    Examples
+    --------
+    >>> escape("encoder/0"), unescape("encoder%2F0")
+    ('encoder%2F0', 'encoder/0')
+    """
+    return quote(layer, safe="#:[]() ").replace(".", "%2E") if layer in (".", "..") else quote(layer, safe=".#:[]() ")
+
+
+def unescape(name: str) -> str:
+    """Turn an HDF5 name back into a layer's name."""
+    return unquote(name)
+
+
+def chunk_shape(n_stimuli: int, shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
+    """Choose chunks that suit reading by stimulus (all units) and by unit (all stimuli) alike.
+
+    Examples
+    --------
+    >>> chunk_shape(1000, (64, 56, 56), 4)
+    (26, 2, 56, 56)
+    """
+    n_units, positions = shape[0], int(np.prod(shape[1:]))
+    maps = max(1.0, _CHUNK_BYTES / (positions * itemsize))
+    share = min(1.0, (maps / (n_stimuli * n_units)) ** 0.5)
+    stimuli = min(n_stimuli, max(1, round(n_stimuli * share)))
+    units = min(n_units, max(1, round(maps / stimuli)))
+    return (stimuli, units, *shape[1:])
+
+
+def pack(
+    path: Path, shards: Shards, layers: Sequence[Layer], stimulus_ids: Sequence[str], header: Mapping[str, Any]
+) -> None:
+    """Pack verified shards into the one file, committed by rename.
+
+    Parameters
+    ----------
+    path : Path
+        The recording's file.
+    shards : Shards
+        Complete.
+    layers : sequence of Layer
+        In order of execution.
+    stimulus_ids : sequence of str
+        One a row.
+    header : mapping
+        ``digest``, ``network``, ``training``, ``keep``, ``dtype``, ``provenance``.
+    """
+    import h5py
+
+    shards.verify()
+    keep, dtype = header["keep"], np.dtype(header["dtype"])
+    with (
+        committing(path) as temporary,
+        writing(path),
+        h5py.File(temporary, "w", libver=("v110", "latest"), rdcc_nbytes=_CACHE_BYTES) as file,
+        bar(len(layers), label=f"writing {path.name}", unit="layer") as progress,
+    ):
+        for key in ("digest", "network", "training", "keep", "dtype"):
+            file.attrs[key] = header[key]
+        file.attrs["format"] = FORMAT
+        file.attrs["layers"] = json.dumps([layer.name for layer in layers])
+        file.attrs["provenance"] = json.dumps(header["provenance"], sort_keys=True)
+        root = file.create_group("layers")
+        for layer in layers:
+            group = root.create_group(escape(layer.name))
+            shape = (len(stimulus_ids), *kept_shape(layer, keep))
+            chunks = chunk_shape(shape[0], shape[1:], dtype.itemsize)
+            data = group.create_dataset("activation", shape, dtype, chunks=chunks)
+            for first, values in shards.rows(layer.name, chunks[0]):
+                data[first : first + len(values)] = values
+            _describe(group, data, layer, ("stimulus", *kept_dims(layer, keep)), stimulus_ids)
+            progress.update(1)
+        file.attrs["complete"] = True
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Read what a recording's file says of itself.
+
+    Raises
+    ------
+    RecordingError
+        If it is no recording, or not whole.
+    """
+    import h5py
+
+    if not path.is_file():
+        partial = path.with_name(path.name + ".partial")
+        hint = f"; {partial.name} is one that is not finished: give the same command again" if partial.is_dir() else ""
+        raise RecordingError(f"no recording at {path}{hint}")
+    try:
+        with h5py.File(path, "r") as file:
+            header = {key: _plain(value) for key, value in file.attrs.items()}
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise RecordingError(f"{path} is damaged or not HDF5 ({str(error).splitlines()[0]})") from None
+    if header.get("format") != FORMAT or not header.get("complete"):
+        raise RecordingError(f"{path} is not a recording of netphys (format {header.get('format')!r})")
+    header["layers"] = json.loads(header["layers"])
+    header["provenance"] = json.loads(header["provenance"])
+    return header
+
+
+def _describe(group: Any, data: Any, layer: Layer, dims: Sequence[str], stimulus_ids: Sequence[str]) -> None:
+    """Attach dimension scales and what the layer is."""
+    import h5py
+
+    for axis, dim in enumerate(dims):
+        scale = group.create_dataset(dim, data=np.arange(data.shape[axis], dtype=np.int32))
+        scale.make_scale(dim)
+        data.dims[axis].attach_scale(scale)
+        data.dims[axis].label = dim
+    ids = group.create_dataset("stimulus_id", data=list(stimulus_ids), dtype=h5py.string_dtype())
+    ids.dims[0].attach_scale(group["stimulus"])
+    data.attrs["coordinates"] = "stimulus_id"  # so that xarray takes it for a coordinate
+    data.attrs["long_name"] = f"activation of {layer.name}"
+    data.attrs["units"] = "arbitrary"
+    group.attrs["layer"] = layer.name
+    group.attrs["kind"] = layer.kind
+    group.attrs["n_parameters"] = layer.n_parameters
+    group.attrs["index"] = layer.index
+
+
+def _plain(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value.item() if isinstance(value, np.generic) else value

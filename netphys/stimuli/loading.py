@@ -1,0 +1,101 @@
+"""An address becomes a StimulusSet: a folder of images, or ``world:scenes?n=200&size=64&seed=0``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netphys.addresses import Query, integer, split_address
+from netphys.errors import AddressError, StimulusError, near
+from netphys.stimuli.folder import read_folder
+from netphys.stimuli.stimulus_set import Generated, StimulusSet
+
+__all__ = ["load_stimuli"]
+
+_WORLDS = ("scenes",)
+
+
+def load_stimuli(address: str | Path, *, seed: int = 0, skip_broken: bool = False) -> StimulusSet:
+    """Load the stimuli that an address leads to.
+
+    Parameters
+    ----------
+    address : str
+        A folder of images; or ``world:scenes`` with ``n`` (default 200), ``size`` (pixels, default 64), ``seed`` and
+        ``first`` (the index of the first scene, default 0). A folder takes ``where`` (a condition on its metadata).
+    seed : int
+        The seed of generated stimuli whose address names none.
+    skip_broken : bool
+        Leave out images that cannot be decoded, and log how many.
+
+    Raises
+    ------
+    AddressError, StimulusError
+        If the address leads nowhere or the stimuli cannot be read.
+
+    Examples
+    --------
+    >>> load_stimuli("world:scenes?n=4&size=32")
+    StimulusSet(world:scenes: 4 stimuli; scene, category, ...)
+    """
+    body, query = split_address(str(address))
+    if body.startswith("world:"):
+        return _load_world(body.removeprefix("world:"), query, seed)
+    if Path(body).is_dir():
+        condition = query.take("where", str, "")
+        query.finish()
+        shown = read_folder(body, skip_broken=skip_broken)
+        return shown.where(condition) if condition else shown
+    if Path(body).is_file():
+        raise StimulusError(f"{body} is a file; stimuli are a folder of images or world:scenes?n=100")
+    raise AddressError(f"no stimuli at {str(address)!r}: there is no such folder, and it is not world:scenes?n=100")
+
+
+def _load_world(kind: str, query: Query, seed: int) -> StimulusSet:
+    """Load generated stimuli."""
+    if kind not in _WORLDS:
+        raise AddressError(f"no generated stimuli 'world:{kind}'{near(kind, _WORLDS)}")
+    n = query.take("n", integer(1, 10_000_000), 200)
+    size = query.take("size", integer(32, 512), 64)
+    seed = query.take("seed", integer(0), seed)
+    first = query.take("first", integer(0), 0)
+    query.finish()
+    return scenes(n, size=size, seed=seed, first=first)
+
+
+def scenes(n: int, *, size: int = 64, seed: int = 0, first: int = 0) -> StimulusSet:
+    """Generate scenes as stimuli: image, visible masks, boxes and latent variables are fields.
+
+    Parameters
+    ----------
+    n : int
+        How many; scene i is the same whatever n.
+    size : int
+        Side, pixels.
+    seed : int
+        The seed of the world.
+    first : int
+        Index of the first scene.
+    """
+    from netphys.stimuli import world
+
+    def rendered(indices: np.ndarray) -> Any:
+        return world.render_scenes(indices, seed=seed, size=size)
+
+    metadata = world.scene_latents(np.arange(first, first + n), seed=seed).to_frame()
+    metadata.insert(0, "stimulus_id", [f"scene-{seed}-{index:06d}" for index in range(first, first + n)])
+    if "category" not in metadata:
+        metadata.insert(1, "category", metadata["object"])
+    source = Generated(
+        {
+            "image": lambda indices: rendered(indices).images,
+            "masks": lambda indices: rendered(indices).masks,
+            "boxes": lambda indices: rendered(indices).boxes,
+            "latents": lambda indices: world.latent_features(world.scene_latents(indices, seed=seed))[0],
+        },
+        {"world": "scenes", "version": world.WORLD_VERSION, "size": size, "seed": seed},
+        first=first,
+    )
+    return StimulusSet(source, metadata, name="world:scenes")
