@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from netphys.stimuli import StimulusSet
 
-__all__ = ["record", "recording_digest"]
+__all__ = ["record", "recording_digest", "recording_plan"]
 
 _DTYPES = ("float32", "float16")
 
@@ -80,7 +80,8 @@ def record(
     sinks : sequence of Sink
         Fed in the same pass; ``close()`` has been called on each when `record` returns.
     force : bool
-        Replace another recording (finished or not) at `into`.
+        Replace another recording (finished or not) at `into`. The same one is never made twice: it is gone on with, or
+        taken as it is.
 
     Returns
     -------
@@ -112,6 +113,22 @@ def record(
     if path.suffix not in (".h5", ".hdf5"):
         raise OptionError(f"a recording is an HDF5 file: {path.with_suffix('.h5')}, not {path}")
     return run.into_file(path, sinks, force=force)
+
+
+def recording_plan(
+    network: Network | torch.nn.Module,
+    stimuli: StimulusSet,
+    *,
+    layers: str | Sequence[str],
+    keep: str = "all",
+    dtype: str = "float32",
+    batch_size: int = 32,
+    device: str = "auto",
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Say what :func:`record` would do: all that its numbers depend on, as plain data; nothing is recorded."""
+    plan = _Pass(as_network(network), stimuli, layers, check_keep(keep), _checked(dtype), batch_size, device, seed).plan
+    return plan
 
 
 def recording_digest(plan: Mapping[str, Any]) -> str:
@@ -171,11 +188,10 @@ class _Pass:
         partial = path.with_name(path.name + ".partial")
         waiting = f"waiting for another process that is recording into {path}"
         with locked(path.with_name(f".{path.name}.lock"), waiting=waiting):
-            if path.exists() and not force and not sinks:
-                _require_same(path, recording_digest(self.plan))
+            if path.exists() and _is_same(path, recording_digest(self.plan), force) and not sinks:
                 remove_tree(partial)  # a kill between the rename and the removal leaves it
                 return load_recording(path)
-            if force:
+            if force and not sharding.agrees(partial, self.plan):
                 remove_tree(partial)
             self._record_shards(path, partial, sinks)
         for sink in sinks:
@@ -321,10 +337,17 @@ def _checked_output(tensor: Any, layer: Layer, batch_size: int) -> Any:
     return tensor
 
 
-def _require_same(path: Path, wanted: str) -> None:
-    header = read_header(path)
-    if header["digest"] != wanted:
+def _is_same(path: Path, wanted: str, force: bool) -> bool:
+    """Tell whether a file holds the wanted recording; another one is in the way unless `force`."""
+    try:
+        header = read_header(path)
+    except RecordingError as error:
+        if force:
+            return False
+        raise RecordingError(f"{path} is in the way ({error}); --force replaces it") from None
+    if header["digest"] != wanted and not force:
         raise RecordingError(f"{path} holds another recording (of {header['network']}); --force replaces it")
+    return bool(header["digest"] == wanted)
 
 
 def _pad(images: torch.Tensor, batch_size: int) -> torch.Tensor:

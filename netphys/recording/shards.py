@@ -19,7 +19,7 @@ import numpy as np
 from netphys.errors import RecordingError
 from netphys.files import append_line, committing, ensure_folder, remove_tree, write_json
 
-__all__ = ["Shard", "Shards"]
+__all__ = ["Shard", "Shards", "agrees"]
 
 SHARD_BYTES = 32 << 20  # at least; smaller shards spend their time in fsync
 
@@ -33,6 +33,15 @@ class Shard:
     n_rows: int
     n_bytes: int  # of the activations; the state of sinks follows
     sha256: str
+
+
+def agrees(folder: Path, plan: Mapping[str, Any]) -> bool:
+    """Tell whether the recording in progress in `folder` is the one of `plan`."""
+    try:
+        begun = json.loads((folder / "plan.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return bool(begun == json.loads(json.dumps(plan)))
 
 
 class Shards:

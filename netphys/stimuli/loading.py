@@ -15,6 +15,7 @@ from netphys.stimuli.stimulus_set import Generated, StimulusSet
 __all__ = ["load_stimuli"]
 
 _WORLDS = ("scenes",)
+_KEPT_BYTES = 1 << 29  # sets up to half a gigabyte are rendered once
 
 
 def load_stimuli(address: str | Path, *, seed: int = 0, skip_broken: bool = False) -> StimulusSet:
@@ -79,10 +80,21 @@ def scenes(n: int, *, size: int = 64, seed: int = 0, first: int = 0) -> Stimulus
     first : int
         Index of the first scene.
     """
+    import torch
+
     from netphys.stimuli import world
+
+    kept: dict[int, torch.Tensor] = {}
 
     def rendered(indices: np.ndarray) -> Any:
         return world.render_scenes(indices, seed=seed, size=size)
+
+    def images(indices: np.ndarray) -> torch.Tensor:
+        missing = [int(index) for index in indices if int(index) not in kept]
+        fresh = dict(zip(missing, rendered(np.array(missing)).images)) if missing else {}
+        if n * 12 * size * size <= _KEPT_BYTES:
+            kept.update(fresh)
+        return torch.stack([fresh[int(index)] if int(index) in fresh else kept[int(index)] for index in indices])
 
     metadata = world.scene_latents(np.arange(first, first + n), seed=seed).to_frame()
     metadata.insert(0, "stimulus_id", [f"scene-{seed}-{index:06d}" for index in range(first, first + n)])
@@ -90,7 +102,7 @@ def scenes(n: int, *, size: int = 64, seed: int = 0, first: int = 0) -> Stimulus
         metadata.insert(1, "category", metadata["object"])
     source = Generated(
         {
-            "image": lambda indices: rendered(indices).images,
+            "image": images,
             "masks": lambda indices: rendered(indices).masks,
             "boxes": lambda indices: rendered(indices).boxes,
             "latents": lambda indices: world.latent_features(world.scene_latents(indices, seed=seed))[0],

@@ -1,0 +1,1 @@
+"""The same by command: a thin coat, one command a file."""

@@ -1,0 +1,136 @@
+"""``netphys info``: what a file is, what made it, what is in it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from netphys.cli.options import command
+from netphys.errors import NetphysError
+
+_ABOUT = """what a file is, what made it, what is in it
+
+Recordings, neural data (.mat .npz .npy .csv .h5 .nc), weights (.safetensors), study files, folders of images and of
+studies."""
+_EXAMPLE = "  netphys info netphys-out/recordings/gabor-energy.h5"
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = command(commands, "info", _run, about=_ABOUT, example=_EXAMPLE)
+    parser.add_argument("file", metavar="FILE", help="any file or folder")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _run(options: argparse.Namespace) -> None:
+    facts = describe(Path(options.file))
+    if options.json:
+        sys.stdout.write(json.dumps(facts, indent=1, default=str) + "\n")
+        return
+    for key, value in facts.items():
+        sys.stdout.write(_lines(key, value))
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Say what a file or folder is.
+
+    Raises
+    ------
+    NetphysError
+        If it is not there, or nothing that netphys knows.
+    """
+    if not path.exists():
+        raise NetphysError(f"there is no {path}")
+    if path.is_dir():
+        return _folder(path)
+    if path.suffix == ".safetensors":
+        return _weights(path)
+    if path.suffix == ".toml":
+        return _study(path)
+    if path.suffix in (".h5", ".hdf5"):
+        recording = _recording(path)
+        if recording:
+            return recording
+    from netphys.neural import describe_file
+
+    found = describe_file(path)
+    if found is None:
+        raise NetphysError(f"{path} is nothing that netphys knows: a recording, neural data, weights or a study")
+    return found
+
+
+def _recording(path: Path) -> dict[str, Any] | None:
+    """Describe a recording; None if the HDF5 file is something else."""
+    import h5py
+
+    from netphys.recording import load_recording
+    from netphys.recording.store import FORMAT
+
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") != FORMAT:
+                return None
+    except OSError:
+        return None
+    recording = load_recording(path)
+    made = recording.header["provenance"]
+    return {
+        "what": "a recording of netphys",
+        "network": f"{recording.name} ({recording.training})",
+        "address": made["network_address"],
+        "stimuli": f"{len(recording)} of {made['stimuli']}",
+        "layers": {layer: " x ".join(map(str, recording.shape(layer)[1:])) for layer in recording.layers},
+        "kept": f"{recording.header['keep']}, {recording.header['dtype']}",
+        "size": f"{path.stat().st_size / 1e6:.1f} MB",
+        "digest": recording.header["digest"],
+        "made by": f"{made['made_by']}, {made['device']}, seed {made['seed']}, {made['batch_plan']}",
+        "versions": made["versions"],
+    }
+
+
+def _weights(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            names = list(file.keys())
+            shapes = {name: " x ".join(map(str, file.get_slice(name).get_shape())) for name in names}
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise NetphysError(f"{path} is damaged or not a safetensors file ({error})") from None
+    return {"what": f"weights, {len(names)} tensors", "made by": metadata or "it does not say", "tensors": shapes}
+
+
+def _study(path: Path) -> dict[str, Any]:
+    from netphys.studies import read_study
+
+    study = read_study(path)
+    return {
+        "what": "a study",
+        "title": study.title,
+        "stimuli": study.stimuli.address,
+        "networks": {entry.name: entry.address for entry in study.networks},
+        "neural data": {entry.name: entry.address for entry in study.neural},
+    }
+
+
+def _folder(path: Path) -> dict[str, Any]:
+    if (path / ".netphys" / "steps").is_dir():
+        steps = sorted(json.loads(each.read_text())["name"] for each in (path / ".netphys" / "steps").glob("*.json"))
+        return {"what": "a study that was run", "page": str(path / "index.html"), "steps": steps}
+    from netphys.stimuli import StimulusSet
+
+    stimuli = StimulusSet.from_folder(path)
+    return {"what": f"stimuli, {len(stimuli)} images", "columns": list(stimuli.metadata.columns), "digest": stimuli.digest}
+
+
+def _lines(key: str, value: Any) -> str:
+    """Write one fact; tables and lists on lines of their own."""
+    if isinstance(value, dict):
+        return f"{key}:\n" + "".join(f"  {name}: {each}\n" for name, each in value.items())
+    if isinstance(value, list) and len(value) > 6:
+        return f"{key}:\n" + "".join(f"  {each}\n" for each in value)
+    return f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}\n"

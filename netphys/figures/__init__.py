@@ -1,0 +1,7 @@
+"""How is it shown? Arranges, styles and saves what the rooms draw; computes nothing."""
+
+from netphys.figures.layout import agreement_figure, rdm_figure, sheet_figure
+from netphys.figures.saving import save_figure
+from netphys.figures.style import COLOURS, paper_style
+
+__all__ = ["COLOURS", "agreement_figure", "paper_style", "rdm_figure", "save_figure", "sheet_figure"]

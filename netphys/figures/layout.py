@@ -1,0 +1,144 @@
+"""Figures of several panels: agreement layer by layer, RDMs side by side, a sheet of stimuli.
+
+Each returns a matplotlib Figure made without pyplot, so that nothing global is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netphys.figures.profiles import DEEP, plot_scores
+from netphys.figures.style import COLOURS, PAGE, paper_style
+from netphys.rsa.drawing import plot_rdm
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from netphys.stimuli import StimulusSet
+
+__all__ = ["agreement_figure", "rdm_figure", "sheet_figure"]
+
+_SYMBOL = {"spearman": "Spearman's ρ", "corr": "Pearson's r", "cosine": "cosine similarity", "rho-a": "ρ-a"}
+
+
+def agreement_figure(scores: pd.DataFrame, *, references: str = "neural", ylabel: str | None = None) -> Figure:
+    """Arrange one panel a set of neural data: every network layer by layer, references, the noise ceiling.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        The tidy frame (:mod:`netphys.scores`); one panel a value of ``dataset``.
+    references : str
+        The value of ``training`` that marks rows to be drawn as dashed lines.
+    ylabel : str, optional
+        Default: the measure.
+    """
+    from matplotlib.figure import Figure
+
+    panels = list(scores.groupby("dataset", sort=False))
+    is_network = scores["training"] != references
+    networks = list(dict.fromkeys(scores.loc[is_network, "network"]))
+    colours = {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(networks)}
+    with paper_style():
+        figure = Figure(figsize=(min(PAGE, 0.9 + 3.0 * len(panels)), 3.1), layout="constrained")
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for ax, (title, rows) in zip(axes, panels):
+            marks = rows["training"] == references
+            plot_scores(rows[~marks], ax, colours=colours, references=rows[marks])
+            ax.set_title(str(title), loc="left", fontsize=8, fontweight="bold")
+        axes[0].set_ylabel(ylabel or _measure(str(scores["measure"].iloc[0])))
+        axes[0].set_ylim(*_limits(scores))
+        layers = scores[is_network].groupby("network", sort=False)["layer"].nunique()
+        _legend(figure, sorted(networks, key=lambda name: layers[name] < DEEP), colours)
+    return figure
+
+
+def rdm_figure(
+    entries: Sequence[tuple[str, Any]], *, groups: Sequence[str] | Mapping[str, str] | None, columns: int = 4
+) -> Figure:
+    """Arrange RDMs side by side, sorted by category, one colour scale.
+
+    Parameters
+    ----------
+    entries : sequence of (title, RDM)
+        As :func:`netphys.rsa.plot_rdm` takes them.
+    groups : sequence or mapping, optional
+        Category of each stimulus.
+    columns : int
+        How many in a row.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(columns, len(entries))
+    rows = -(-len(entries) // columns)
+    with paper_style():
+        side = (PAGE - 1.5) / 4
+        figure = Figure(figsize=(1.5 + side * columns, (side + 0.32) * rows + 0.1))
+        left, right = 1.0 / figure.get_figwidth(), 1 - 0.5 / figure.get_figwidth()
+        top = 1 - 0.28 / figure.get_figheight()
+        figure.subplots_adjust(left=left, right=right, bottom=0.03, top=top, wspace=0.06, hspace=0.2)
+        axes = figure.subplots(rows, columns, squeeze=False)
+        for index, ax in enumerate(axes.flat):
+            if index >= len(entries):
+                ax.set_axis_off()
+                continue
+            title, rdm = entries[index]
+            plot_rdm(rdm, ax, groups=groups, names=index % columns == 0, scale=index == columns - 1)
+            ax.set_title(title, fontsize=7, linespacing=1.1)
+    return figure
+
+
+def sheet_figure(stimuli: StimulusSet, *, n: int = 60, columns: int = 12) -> Figure:
+    """Show stimuli as a sheet: the first `n`, or `n` spread over a larger set of categories.
+
+    Parameters
+    ----------
+    stimuli : StimulusSet
+        What is shown.
+    n, columns : int
+        How many, and how many in a row.
+    """
+    from matplotlib.figure import Figure
+
+    shown = np.unique(np.linspace(0, len(stimuli) - 1, min(n, len(stimuli))).round().astype(int))
+    columns = min(columns, len(shown))
+    rows = -(-len(shown) // columns)
+    with paper_style():
+        figure = Figure(figsize=(PAGE, PAGE / columns * rows))
+        figure.subplots_adjust(left=0.004, right=0.996, bottom=0.004, top=0.996, wspace=0.03, hspace=0.03)
+        axes = figure.subplots(rows, columns, squeeze=False)
+        for ax in axes.flat:
+            ax.set_axis_off()
+        for ax, image in zip(axes.flat, stimuli.images(shown)):
+            ax.imshow(image.numpy().transpose(1, 2, 0), interpolation="antialiased")
+    return figure
+
+
+def _measure(measure: str) -> str:
+    """Write a measure as an axis label."""
+    for key, symbol in _SYMBOL.items():
+        if measure.startswith(key):
+            return f"agreement of RDMs ({symbol})"
+    return measure
+
+
+def _limits(scores: pd.DataFrame) -> tuple[float, float]:
+    """From below the lowest of what is drawn to above the highest, with room for its words."""
+    drawn = scores[["score", "ci_low", "ci_high", "ceiling_high"]].to_numpy(dtype=float)
+    low, high = min(0.0, float(np.nanmin(drawn))), float(np.nanmax(drawn))
+    return low - 0.04 * (high - low), high + 0.08 * (high - low)
+
+
+def _legend(figure: Figure, names: Sequence[str], colours: Mapping[str, str]) -> None:
+    """One legend for all panels, below them."""
+    from matplotlib.lines import Line2D
+
+    style = {"marker": "o", "markersize": 3.5, "linewidth": 1.1}
+    lines = [Line2D([], [], color=colours[name], label=name, **style) for name in names]
+    figure.legend(
+        handles=lines, loc="outside lower center", ncols=min(len(lines), 4), frameon=False, fontsize=7, handlelength=1.6
+    )

@@ -1,0 +1,137 @@
+"""Scores layer by layer from the tidy frame, several networks on one Axes, beside the noise ceiling.
+
+Networks of one or two layers (pixels, Gabor energy) stand at the left as points, deep ones follow as lines over their
+layers; other neural data taken as a model are dashed lines. Filled markers: above 0 at a false discovery rate of 5 %
+over everything in the panel. Works for any comparison that leaves the tidy frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netphys.inference import fdr_bh
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+__all__ = ["DEEP", "plot_scores"]
+
+DEEP = 3  # layers; fewer make no line
+_BAND, _GREY = "#E3E3E3", "#595959"
+_SMALL, _PLAIN = 6.0, 7.0  # points
+
+
+def plot_scores(
+    scores: pd.DataFrame, ax: Axes, *, colours: Mapping[str, str], references: pd.DataFrame | None = None
+) -> Axes:
+    """Draw several networks' scores on the same data.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        The tidy frame (:mod:`netphys.scores`) of one set of data and one measure.
+    ax : matplotlib Axes
+        Where.
+    colours : mapping
+        Network → colour.
+    references : pandas.DataFrame, optional
+        One row each: other neural data, or the truth of simulated data, taken as a model.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    networks = {str(name): rows for name, rows in scores.groupby("network", sort=False)}
+    columns = _Columns(networks)
+    found = _above_zero(scores)
+    ax.axhline(0, color=_GREY, linewidth=0.5, zorder=1)
+    for name, rows in networks.items():
+        _draw(ax, columns.of(name), rows, found.loc[rows.index].to_numpy(), colours[name])
+    columns.name(ax)
+    _draw_ceiling(ax, scores.iloc[0])
+    for _, row in references.iterrows() if references is not None else ():
+        _draw_reference(ax, row)
+    ax.tick_params(axis="y", labelsize=_PLAIN, width=0.5, length=2)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    return ax
+
+
+class _Columns:
+    """Which place on the x axis each layer of each network has."""
+
+    def __init__(self, networks: Mapping[str, pd.DataFrame]) -> None:
+        self._layers = {name: tuple(rows["layer"]) for name, rows in networks.items()}
+        self._starts: dict[tuple[str, ...], float] = {}
+        self._labels: list[tuple[float, str]] = []
+        at = 0.0
+        for name in sorted(self._layers, key=self._is_deep):  # a stable sort: shallow ones first
+            key, layers = self._key(name), self._layers[name]
+            if key in self._starts:
+                continue  # a twin with the same layers shares their places
+            if self._starts and self._is_deep(name):
+                at += 0.6
+            self._starts[key] = at
+            self._labels += [(at + i, name if len(layers) == 1 else layer) for i, layer in enumerate(layers)]
+            at += len(layers)
+        self._end = at
+
+    def _is_deep(self, name: str) -> bool:
+        return len(self._layers[name]) >= DEEP
+
+    def _key(self, name: str) -> tuple[str, ...]:
+        return self._layers[name] if self._is_deep(name) else (name, *self._layers[name])
+
+    def of(self, name: str) -> np.ndarray:
+        """Return the places of a network's layers."""
+        return self._starts[self._key(name)] + np.arange(len(self._layers[name]))
+
+    def name(self, ax: Axes) -> None:
+        """Write the layers' names."""
+        ax.set_xticks([at for at, _ in self._labels], [name for _, name in self._labels], rotation=90, fontsize=_SMALL)
+        ax.tick_params(axis="x", width=0.5, length=2, pad=1.5)
+        ax.set_xlim(-0.6, self._end - 0.4)
+
+
+def _above_zero(scores: pd.DataFrame) -> pd.Series:
+    """Tell which scores are above 0, at a false discovery rate of 5 % over the panel."""
+    adjusted = scores["p"].astype(float).copy()
+    known = adjusted.notna()
+    adjusted[known] = fdr_bh(adjusted[known].to_numpy()) if known.any() else []
+    return adjusted <= 0.05
+
+
+def _draw(ax: Axes, x: np.ndarray, rows: pd.DataFrame, found: np.ndarray, colour: str) -> None:
+    score, low, high = (rows[column].to_numpy(dtype=float) for column in ("score", "ci_low", "ci_high"))
+    if len(x) >= DEEP:
+        ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0, zorder=2)
+        ax.plot(x, score, color=colour, linewidth=1.1, zorder=3)
+    else:
+        ax.vlines(x, low, high, color=colour, linewidth=1.0, zorder=3)
+    faces = [colour if each else "white" for each in found]
+    ax.scatter(x, score, s=12, c=faces, edgecolors=colour, linewidths=0.8, zorder=4)
+
+
+def _draw_ceiling(ax: Axes, row: pd.Series) -> None:
+    """Draw the noise ceiling as a band, or say why there is none."""
+    low, high = row["ceiling_low"], row["ceiling_high"]
+    if not np.isfinite(low):
+        text = f"no noise ceiling: {str(row['ceiling_rule']).removeprefix('none: ')}"
+        ax.text(0.02, 0.985, text, fontsize=_SMALL, color=_GREY, va="top", transform=ax.transAxes, style="italic")
+        return
+    ax.axhspan(low, high, color=_BAND, linewidth=0, zorder=0)
+    text = f"noise ceiling {low:.2f}–{high:.2f}"
+    ax.text(0.02, high, text, fontsize=_SMALL, color=_GREY, va="bottom", transform=ax.get_yaxis_transform())
+
+
+def _draw_reference(ax: Axes, row: pd.Series) -> None:
+    """Draw other neural data as a dashed line, named at its left end."""
+    score = float(row["score"])
+    ax.axhline(score, color="black", linewidth=0.8, linestyle=(0, (4, 2)), zorder=2)
+    name = f"{row['network']}: {score:.2f}"
+    where = ax.get_yaxis_transform()  # x in parts of the axis, y in scores
+    ax.text(0.02, score, name, fontsize=_SMALL, va="bottom", transform=where, color="black", zorder=5)

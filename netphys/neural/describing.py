@@ -1,0 +1,97 @@
+"""What a file of neural data holds, for ``netphys info``: from its headers, without loading the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from netphys.neural.array_files import held_variables
+from netphys.neural.assemblies import opened_netcdf
+from netphys.neural.contents import Variable
+from netphys.neural.dissimilarities import n_stimuli_of
+from netphys.neural.guards import existing
+from netphys.neural.hdf5 import hdf5_variables, read_saved_rdms
+from netphys.neural.loading import SUFFIXES
+
+__all__ = ["describe_file"]
+
+_COORDINATES = ("stimulus_id", "image_id", "animal", "region")
+
+
+def describe_file(path: Path | str) -> dict[str, Any] | None:
+    """Describe a file of neural data.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    dict or None
+        ``kind`` (``"rdms"``, ``"assembly"`` or ``"arrays"``), ``variables`` (name to shape), ``n_stimuli``,
+        ``subjects`` and ``region`` where the file says them; None for a suffix that is not of neural data.
+
+    Raises
+    ------
+    NeuralDataError
+        If it has such a suffix and cannot be read.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        return None
+    existing(path)
+    if suffix in (".nc", ".nc4"):
+        return _netcdf(path)
+    if suffix in (".h5", ".hdf5") and (saved := read_saved_rdms(path, numbers=False)) is not None:
+        return {
+            "kind": "rdms",
+            "variables": {"dissimilarities": list(hdf5_variables(path)["dissimilarities"].shape)},
+            "n_stimuli": n_stimuli_of(saved.dissimilarities.shape[-1]),
+            "subjects": [str(each) for each in saved.rdm_descriptors.get("subject", [])],
+            "region": "+".join(dict.fromkeys(str(each) for each in saved.rdm_descriptors.get("region", []))),
+        }
+    held = held_variables(path, suffix)
+    sizes = {n for each in held.values() if (n := _size(each)) is not None}
+    return {
+        "kind": "arrays",
+        "variables": {name: list(each.shape) for name, each in held.items()},
+        "kinds": {name: each.kind for name, each in held.items()},
+        "n_stimuli": sizes.pop() if len(sizes) == 1 else None,
+        "subjects": [],
+        "region": "",
+    }
+
+
+def _netcdf(path: Path) -> dict[str, Any]:
+    """Describe a netCDF file: of its numbers only the coordinates are read."""
+    with opened_netcdf(path) as dataset:
+        arrays = {
+            str(name): each for name, each in dataset.variables.items() if each.ndim >= 2 or name in dataset.data_vars
+        }
+        coordinate = {name: dataset[name].values for name in _COORDINATES if name in dataset.variables}
+        kind = (
+            "assembly" if any({"presentation", "neuroid"} <= set(each.dims) for each in arrays.values()) else "arrays"
+        )
+    texts = {name: list(dict.fromkeys(map(str, values.reshape(-1).tolist()))) for name, values in coordinate.items()}
+    ids = texts.get("stimulus_id", texts.get("image_id"))
+    return {
+        "kind": kind,
+        "variables": {name: list(each.shape) for name, each in arrays.items()},
+        "dims": {name: [str(dim) for dim in each.dims] for name, each in arrays.items()},
+        "n_stimuli": len(ids) if ids is not None else None,
+        "subjects": texts.get("animal", []),
+        "region": "+".join(texts.get("region", [])),
+    }
+
+
+def _size(variable: Variable) -> int | None:
+    """Number of stimuli of a variable whose shape is that of RDMs, from its header."""
+    shape = variable.shape
+    if variable.kind != "numbers" or not shape:
+        return None
+    if len(shape) >= 2 and shape[-1] == shape[-2]:
+        return shape[-1]
+    if len(shape) >= 2 and shape[0] == shape[1]:
+        return shape[0]
+    return n_stimuli_of(shape[-1]) if len(shape) <= 2 and max(shape) == shape[-1] else None

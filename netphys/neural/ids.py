@@ -1,0 +1,122 @@
+"""The stimulus ids that rows of data follow: those in the file, else those of a list that the user names."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from netphys.errors import MatchError, NeuralDataError, near
+from netphys.matching import require_unique
+from netphys.neural.guards import existing
+
+__all__ = ["follow_ids", "read_ids", "read_rows"]
+
+_CSV_BYTES = 2**30  # a table of a gigabyte is no table of ids and no matrix that fits a figure
+_CSV_COLUMNS = 1_000_000
+
+
+def read_ids(where: str) -> tuple[str, ...]:
+    """Read ids from a column of a CSV file.
+
+    Parameters
+    ----------
+    where : str
+        ``FILE:COLUMN``, the path relative to the working directory: ``"metadata.csv:file"``.
+
+    Raises
+    ------
+    NeuralDataError
+        If it is not FILE:COLUMN, or there is no such file or column.
+    """
+    file, colon, column = where.rpartition(":")
+    if not colon or not file or not column:
+        raise NeuralDataError(f"ids={where!r} is not FILE:COLUMN; say for example --ids metadata.csv:file")
+    path = existing(Path(file))
+    rows = read_rows(path)
+    if column not in rows[0]:
+        raise NeuralDataError(f"{path} has no column {column!r}{near(column, rows[0])}")
+    at = rows[0].index(column)
+    found = tuple(row[at].strip() if at < len(row) else "" for row in rows[1:])
+    if "" in found:
+        raise NeuralDataError(f"{path}: column {column!r} is empty in row {found.index('') + 2}; every row needs an id")
+    return found
+
+
+def read_rows(path: Path) -> list[list[str]]:
+    """Read the cells of a CSV file (UTF-8, commas); rows without cells are left out.
+
+    Raises
+    ------
+    NeuralDataError
+        If it is not such a file.
+    """
+    if path.stat().st_size > _CSV_BYTES:
+        raise NeuralDataError(f"{path} is larger than {_CSV_BYTES // 2**20} MiB; save it as .npy or .npz")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file, strict=True) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise NeuralDataError(f"{path} is not a CSV file in UTF-8 with commas ({str(error)[:100]})") from None
+    if not rows:
+        raise NeuralDataError(f"{path} has no rows; a CSV file of neural data or ids has a header and values")
+    if max(len(row) for row in rows) > _CSV_COLUMNS:
+        raise NeuralDataError(f"{path} has more than {_CSV_COLUMNS} columns; save it as .npy or .npz")
+    return rows
+
+
+def follow_ids(
+    path: Path, n: int, own: Sequence[object] | None, ids: str | Sequence[str] | None
+) -> tuple[tuple[str, ...], str]:
+    """Settle which stimuli the n rows of a file are.
+
+    Parameters
+    ----------
+    path : Path
+        The file of data, for messages.
+    n : int
+        How many stimuli it has.
+    own : sequence or None
+        The ids that it carries.
+    ids : str, sequence of str or None
+        The list that the user names: ``FILE:COLUMN`` or the ids themselves.
+
+    Returns
+    -------
+    (tuple of str, str)
+        The ids, and how they were joined: ``"by stimulus_id"`` or ``"by order to FILE:COLUMN"``.
+
+    Raises
+    ------
+    NeuralDataError
+        If there are none, or their number is not n, or one occurs twice, or the file's own say otherwise.
+    """
+    if own is not None:
+        carried = _unique(str(path), own)
+        if len(carried) != n:
+            raise NeuralDataError(f"{path} has {n} stimuli but carries {len(carried)} stimulus ids; mend the file")
+        if ids is not None and (read_ids(ids) if isinstance(ids, str) else tuple(map(str, ids))) != carried:
+            raise NeuralDataError(
+                f"{path} carries its own stimulus ids ({carried[0]!r}, ...), and ids= names others; leave ids out"
+            )
+        return carried, "by stimulus_id"
+    if ids is None:
+        raise NeuralDataError(
+            f"{path} carries no stimulus ids; name the list that its {n} rows follow: --ids FILE:COLUMN "
+            "(for example metadata.csv:file)"
+        )
+    listed = read_ids(ids) if isinstance(ids, str) else tuple(map(str, ids))
+    what = ids if isinstance(ids, str) else "the given ids"
+    if len(listed) != n:
+        raise NeuralDataError(
+            f"{path} has {n} stimuli, but {what} lists {len(listed)}; name the list that its rows follow"
+        )
+    return _unique(what, listed), f"by order to {what}"
+
+
+def _unique(what: str, ids: Sequence[object]) -> tuple[str, ...]:
+    """Return ids as strings, or say which occur twice."""
+    try:
+        return tuple(require_unique(ids, what=what))
+    except MatchError as error:
+        raise NeuralDataError(f"{error}; every stimulus has an id of its own") from None

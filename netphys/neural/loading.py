@@ -1,0 +1,197 @@
+"""From an address to neural data: ``FILE?variable=NAME&index=0&subject=monkey&region=IT`` or ``world:cortex?...``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from netphys.addresses import integer, split_address
+from netphys.errors import NeuralDataError, near
+from netphys.neural.data import NeuralData
+from netphys.neural.guards import existing
+
+__all__ = ["SUFFIXES", "FileOptions", "load_neural", "suffix_of"]
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """What an address says of a file of neural data; None where it says nothing."""
+
+    variable: str | None = None
+    field: str | None = None
+    index: tuple[int | slice, ...] | None = None
+    average: int | None = None
+    stack: str | None = None
+    kind: str | None = None
+    axes: tuple[str, ...] | None = None
+    group: str | None = None
+    subject: tuple[str, ...] | None = None
+    region: str | None = None
+    name: str | None = None
+    ids: str | None = None
+
+
+_AXES = ("stimulus", "neuroid", "repetition")
+
+
+def _one_of(*words: str) -> Callable[[str], Any]:
+    """Make a converter that takes one of the words."""
+
+    def convert(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"one of {', '.join(words)}{near(text, words)}")
+        return text
+
+    return convert
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """Split at commas."""
+    words = tuple(word.strip() for word in text.split(","))
+    if not all(words):
+        raise ValueError("a list with commas, without empty entries")
+    return words
+
+
+def _axes(text: str) -> tuple[str, ...]:
+    """Read the order of axes."""
+    axes = _words(text)
+    if not {"stimulus", "neuroid"} <= set(axes) <= set(_AXES) or len(set(axes)) != len(axes):
+        raise ValueError("stimulus and neuroid, and repetition where there is one, in the file's order")
+    return axes
+
+
+def _index(text: str) -> tuple[int | slice, ...]:
+    """Read an index: integers and slices, one an axis, as in ``0``, ``:,1`` or ``0:2``."""
+    taken: list[int | slice] = []
+    for part in text.split(","):
+        if ":" not in part:
+            taken.append(int(part))
+            continue
+        ends = [int(end) if end.strip() else None for end in part.split(":")]
+        if len(ends) > 3 or any(end is not None and end < 0 for end in ends) or (len(ends) == 3 and ends[2] == 0):
+            raise ValueError("integers from 0 and slices START:STOP[:STEP], one an axis")
+        taken.append(slice(*ends))
+    return tuple(taken)
+
+
+_CONVERT: dict[str, Callable[[str], Any]] = {
+    "variable": str,
+    "field": str,
+    "index": _index,
+    "average": integer(0),
+    "stack": _one_of("first", "last"),
+    "kind": _one_of("rdms", "responses"),
+    "axes": _axes,
+    "group": str,
+    "subject": _words,
+    "region": str,
+    "name": str,
+    "ids": str,
+}
+_ARRAYS = ("variable", "index", "average", "stack", "kind", "axes", "subject", "region", "name", "ids")
+_NETCDF = ("variable", "group", "subject", "region", "name", "ids")
+SUFFIXES: dict[str, tuple[str, ...]] = {  # which options a kind of file takes
+    ".mat": ("field", *_ARRAYS),
+    ".npz": _ARRAYS,
+    ".npy": _ARRAYS[1:],
+    ".csv": ("kind", "axes", "subject", "region", "name", "ids"),
+    ".h5": _ARRAYS,
+    ".hdf5": _ARRAYS,
+    ".nc": _NETCDF,
+    ".nc4": _NETCDF,
+}
+
+
+def load_neural(
+    address: str | Path, *, ids: str | Sequence[str] | None = None, stimuli: Any = None, name: str | None = None
+) -> NeuralData:
+    """Load neural data: RDMs of subjects, or an assembly of responses.
+
+    Parameters
+    ----------
+    address : str
+        A file (.mat, .npz, .npy, .csv, .h5, .nc), what is inside by query, or ``world:cortex?region=IT&seed=0``.
+        Options of a file: ``variable``, ``field`` (of a struct array), ``index`` (``0`` or ``:,1``), ``average`` (an
+        axis), ``stack`` (``first``, ``last``), ``kind`` (``rdms``, ``responses``), ``axes``, ``group``, ``subject``,
+        ``region``, ``name``, ``ids``. Options of the cortex: ``region``, ``seed``, ``subjects``, ``neuroids``,
+        ``repetitions``, ``noise``, ``shared``.
+    ids : str or sequence of str, optional
+        The list that the rows of a file without ids follow: ``FILE:COLUMN`` of a CSV file, relative to the working
+        directory, or the ids. The address' own ``ids`` wins.
+    stimuli : StimulusSet, optional
+        What a simulated cortex is shown; files do not need it.
+    name : str, optional
+        The dataset's name; default the file's name without its suffix.
+
+    Returns
+    -------
+    NeuralData
+
+    Raises
+    ------
+    NeuralDataError
+        If the file cannot be understood as asked; one line that names it and what would be right.
+    AddressError
+        If the address has an option that is unknown or no value of its kind.
+
+    Examples
+    --------
+    >>> load_neural("it.mat?variable=RDMs&index=0&subject=monkey&region=IT", ids="list.csv:file")  # doctest: +SKIP
+    NeuralData(it: 1 RDM of IT (monkey), 92 stimuli; it.mat, variable RDMs, by order to list.csv:file)
+    """
+    body, query = split_address(str(address))
+    if body == "world:cortex":
+        from netphys.neural.simulated import load_cortex
+
+        return load_cortex(query, stimuli, name=name)
+    _refuse_schemes(body)
+    path = existing(Path(body))
+    suffix = suffix_of(path)
+    options = FileOptions(**{key: query.take(key, _CONVERT[key], None) for key in SUFFIXES[suffix]})
+    query.finish()
+    listed = options.ids if options.ids is not None else ids
+    called = options.name or name or path.stem
+    if suffix in (".nc", ".nc4"):
+        from netphys.neural.assembly_files import load_netcdf
+
+        return load_netcdf(path, options, listed, called)
+    if options.kind == "responses":
+        from netphys.neural.assembly_files import load_responses
+
+        return load_responses(path, suffix, options, listed, called)
+    from netphys.neural.rdm_files import load_rdms
+
+    return load_rdms(path, suffix, options, listed, called)
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix that says how a file is read, in lower case.
+
+    Raises
+    ------
+    NeuralDataError
+        For another one, with the list of those that are known.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise NeuralDataError(
+            f"{path}: files of neural data end in {', '.join(SUFFIXES)}, not in {suffix or 'nothing'!r}"
+            f"{near(suffix, SUFFIXES) if suffix else ''}"
+        )
+    return suffix
+
+
+def _refuse_schemes(body: str) -> None:
+    """Say what other addresses lead to, where no file has that name."""
+    scheme, colon, _ = body.partition(":")
+    if not colon or len(scheme) < 2 or "/" in scheme or Path(body).exists():
+        return
+    if scheme == "world":
+        raise NeuralDataError(f"there is no {body!r} of neural data{near(body, ['world:cortex'])}")
+    raise NeuralDataError(
+        f"{body!r} is no file, and neural data have no addresses {scheme}:...; give a file ({', '.join(SUFFIXES)}) or "
+        "world:cortex"
+    )

@@ -1,0 +1,191 @@
+"""Variables of .mat files: versions 4 to 7 by scipy, version 7.3 (HDF5) by h5py.
+
+Version 7.3 is HDF5 with dimensions reversed, chars as uint16 and struct arrays as groups of object references; all of
+it is undone here, so that a variable reads the same whichever version holds it (definitions: neural data, 1.3).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netphys.errors import NeuralDataError
+from netphys.neural.contents import Kind, Variable
+from netphys.neural.guards import guarded_hdf5, is_hdf5, require_claim, translating
+
+__all__ = ["matlab_variables", "read_matlab"]
+
+_NUMBERS = {"double", "single", "logical"} | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+_MI_COMPRESSED = 15  # the type number of a compressed element (MAT-file format, level 5)
+_DEPTH = 16  # structs within structs
+
+
+def matlab_variables(path: Path) -> dict[str, Variable]:
+    """List the variables of a .mat file with their shapes, from headers alone.
+
+    Raises
+    ------
+    NeuralDataError
+        If it is no .mat file, damaged, or claims more than it can hold.
+    """
+    if is_hdf5(path):
+        with guarded_hdf5(path) as file:
+            return {name: _variable_73(name, file[name]) for name in file if not name.startswith("#")}
+    with translating(path, "a .mat file"):
+        _check_claims(path)
+        from scipy.io import whosmat
+
+        return {name: Variable(name, tuple(shape), _kind(of)) for name, shape, of in whosmat(path, appendmat=False)}
+
+
+def read_matlab(path: Path, variable: str, *, fields: Sequence[str] = ()) -> np.ndarray:
+    """Read one variable in MATLAB's own dimensions.
+
+    Parameters
+    ----------
+    path : Path
+        A .mat file of any version.
+    variable : str
+        One of :func:`matlab_variables`.
+    fields : sequence of str
+        The fields of a struct array that are needed; others may be left unread.
+
+    Returns
+    -------
+    numpy.ndarray
+        Numbers or text; a struct array as a structured array of objects; a cell array as an array of objects.
+    """
+    if is_hdf5(path):
+        with guarded_hdf5(path) as file:
+            return _value_73(file, file[variable], tuple(fields), 0)
+    with translating(path, "a .mat file"):
+        _check_claims(path)
+        from scipy.io import loadmat
+
+        value = loadmat(path, appendmat=False, variable_names=[variable])[variable]
+        if not isinstance(value, np.ndarray):  # scipy's sparse matrices, MATLAB's objects and functions
+            raise NeuralDataError(f"{path}: {variable} is a {type(value).__name__}; save it as a full numeric array")
+        return value
+
+
+def _kind(matlab_class: str) -> Kind:
+    """Name the kind of one of MATLAB's classes."""
+    if matlab_class in _NUMBERS:
+        return "numbers"
+    if matlab_class == "char":
+        return "text"
+    if matlab_class == "struct":
+        return "struct"
+    return "cell" if matlab_class == "cell" else "other"
+
+
+def _check_claims(path: Path) -> None:
+    """Compare the claimed sizes of a level-5 file's elements with the bytes that are there."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        header = file.read(128)
+        if len(header) < 128 or header[126:128] not in (b"IM", b"MI"):
+            return  # version 4 has no header; scipy tells whether it is one
+        order = "<" if header[126:128] == b"IM" else ">"
+        while len(tag := file.read(8)) == 8:
+            kind, n_bytes = struct.unpack(f"{order}II", tag)
+            if n_bytes > size - file.tell():
+                raise NeuralDataError(
+                    f"{path} is truncated: an element claims {n_bytes} bytes, {size - file.tell()} are left; "
+                    "fetch it again"
+                )
+            start = file.tell()
+            if kind == _MI_COMPRESSED:
+                inner = zlib.decompressobj().decompress(file.read(min(n_bytes, 4096)), 8)
+                if len(inner) == 8:
+                    claimed = struct.unpack(f"{order}II", inner)[1]
+                    require_claim(path, "a compressed variable", claimed=claimed, stored=n_bytes)
+            file.seek(start + n_bytes)
+
+
+def _variable_73(name: str, item: Any) -> Variable:
+    """Describe one variable of a version 7.3 file."""
+    import h5py
+
+    matlab_class = _class_73(item)
+    if isinstance(item, h5py.Group):
+        if matlab_class not in ("struct", ""):
+            return Variable(name, (), "other")
+        return Variable(name, _struct_shape(item), "struct")
+    if item.attrs.get("MATLAB_empty", 0):
+        return Variable(name, tuple(int(each) for each in item[()].reshape(-1)), _kind(matlab_class))
+    shape = tuple(reversed(item.shape or ()))
+    return Variable(name, shape, _kind(matlab_class or ("double" if item.dtype.kind in "fiub" else "object")))
+
+
+def _class_73(item: Any) -> str:
+    """MATLAB's class of an object, ``""`` where it has none (the fields of a struct array)."""
+    found = item.attrs.get("MATLAB_class", b"")
+    return found.decode() if isinstance(found, bytes) else str(found)
+
+
+def _struct_array(item: Any) -> bool:
+    """Tell a struct array (every field a dataset of references) from a single struct (every field a value)."""
+    import h5py
+
+    fields = list(item.values())
+    return bool(fields) and all(
+        isinstance(each, h5py.Dataset) and each.dtype == h5py.ref_dtype and not _class_73(each) for each in fields
+    )
+
+
+def _struct_shape(item: Any) -> tuple[int, ...]:
+    """Shape of a struct, in MATLAB's order."""
+    return tuple(reversed(next(iter(item.values())).shape)) if _struct_array(item) else (1, 1)
+
+
+def _value_73(file: Any, item: Any, fields: tuple[str, ...], depth: int) -> np.ndarray:
+    """Read one object of a version 7.3 file as scipy would give it from an earlier version."""
+    import h5py
+
+    if depth > _DEPTH:
+        raise NeuralDataError(
+            f"{file.filename}: {item.name} is nested deeper than {_DEPTH}; save the part that is needed"
+        )
+    if isinstance(item, h5py.Group):
+        return _struct_73(file, item, fields, depth)
+    matlab_class = _class_73(item)
+    if item.attrs.get("MATLAB_empty", 0):
+        return np.empty(0)
+    if item.dtype == h5py.ref_dtype:
+        return _dereferenced(file, item[()].T, depth)
+    if matlab_class == "char":
+        rows = np.atleast_2d(item[()].T)
+        return np.array(["".join(map(chr, row)) for row in rows])
+    if item.dtype.kind not in "fiub":
+        raise NeuralDataError(f"{file.filename}: {item.name} is {item.dtype}; save it as a full array of real numbers")
+    return item[()].T
+
+
+def _struct_73(file: Any, item: Any, fields: tuple[str, ...], depth: int) -> np.ndarray:
+    """Read a struct or a struct array as a structured array of objects, all its names, the wanted fields filled."""
+    names = list(item)
+    if not names:
+        return np.empty((0, 0))
+    out = np.empty(_struct_shape(item), dtype=[(name, object) for name in names])
+    for name in names:
+        if fields and name not in fields:
+            continue
+        if _struct_array(item):
+            out[name] = _dereferenced(file, item[name][()].T, depth)
+        else:
+            out[name][0, 0] = _value_73(file, item[name], (), depth + 1)
+    return out
+
+
+def _dereferenced(file: Any, references: np.ndarray, depth: int) -> np.ndarray:
+    """Follow an array of object references to the values (within the file: references cannot leave it)."""
+    out = np.empty(references.shape, dtype=object)
+    for at in np.ndindex(*references.shape):
+        out[at] = _value_73(file, file[references[at]], (), depth + 1)
+    return out

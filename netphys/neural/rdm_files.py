@@ -1,0 +1,129 @@
+"""RDMs from files: which variable, which rows, whose they are, and the stimuli that they follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netphys.errors import NeuralDataError, near
+from netphys.neural.array_files import carried_ids, held_variables, read_variable
+from netphys.neural.contents import Variable, choose
+from netphys.neural.data import NeuralData
+from netphys.neural.dissimilarities import Choice, Rows, n_stimuli_of, rows_of, vector_rows
+from netphys.neural.hdf5 import SavedRDMs, read_saved_rdms
+from netphys.neural.ids import follow_ids
+
+if TYPE_CHECKING:
+    from netphys.neural.loading import FileOptions
+
+__all__ = ["load_rdms"]
+
+
+def load_rdms(path: Path, suffix: str, options: FileOptions, ids: str | Sequence[str] | None, name: str) -> NeuralData:
+    """Load the RDMs of a file as the options say."""
+    if suffix in (".h5", ".hdf5") and options.variable is None and (saved := read_saved_rdms(path)) is not None:
+        return _load_saved(path, saved, options, ids, name)
+    held = held_variables(path, suffix)
+    variable = choose(path, held, options.variable, _may_be_rdm, what="RDMs")
+    choice = _choice(options)
+    own: Sequence[Any] | None
+    value, own = read_variable(path, suffix, variable, fields=(choice.field, "name"))
+    rows = rows_of(path, value, choice, what=variable.name)
+    if own is None:
+        own = carried_ids(path, suffix, held, rows.n_stimuli)
+    what = f"variable {variable.name}" if suffix not in (".npy", ".csv") else ""
+    return _data(path, options, ids, name, rows, own, options.region or "", what)
+
+
+def _load_saved(
+    path: Path, saved: SavedRDMs, options: FileOptions, ids: str | Sequence[str] | None, name: str
+) -> NeuralData:
+    """Load RDMs that rsatoolbox saved: region= and subject= choose by its descriptors where it has them."""
+    told = {key: [str(each) for each in saved.rdm_descriptors.get(key, [])] for key in ("region", "subject")}
+    n = len(saved.dissimilarities)
+    keep = np.arange(n)
+    named = options.subject
+    if len(told["region"]) == n and any(told["region"]) and options.region is not None:
+        keep = _rows_named(path, "region", told["region"], (options.region,), keep)
+    if len(told["subject"]) == n and named is not None:
+        keep, named = _rows_named(path, "subject", told["subject"], named, keep), None
+    subjects = [told["subject"][row] for row in keep] if len(told["subject"]) == n else None
+    what = "dissimilarities"
+    rows = vector_rows(path, saved.dissimilarities[keep], subjects, _choice(options), what=what)
+    regions = dict.fromkeys(told["region"][row] for row in keep) if len(told["region"]) == n else {}
+    region = options.region if options.region is not None else "+".join(each for each in regions if each)
+    kind = f"RDMs of rsatoolbox ({saved.measure})" if saved.measure else "RDMs of rsatoolbox"
+    own = saved.pattern_descriptors.get("stimulus_id")
+    return _data(path, replace(options, subject=named), ids, name, rows, own, region, kind)
+
+
+def _rows_named(path: Path, what: str, told: list[str], wanted: tuple[str, ...], keep: np.ndarray) -> np.ndarray:
+    """Of the rows in `keep`, those of the wanted values, in the order of the wanted."""
+    there = [told[row] for row in keep]
+    missing = [each for each in wanted if each not in there]
+    if missing:
+        raise NeuralDataError(f"{path} has no RDM of {what} {missing[0]!r}{near(missing[0], there)}")
+    return np.array([row for each in wanted for row in keep if told[row] == each])
+
+
+def _choice(options: FileOptions) -> Choice:
+    """What the options choose of a variable."""
+    return Choice(
+        field=options.field or "RDM",
+        index=options.index or (),
+        average=options.average,
+        stack=options.stack,  # type: ignore[arg-type]
+    )
+
+
+def _may_be_rdm(variable: Variable) -> bool:
+    """Tell from a header whether a variable can be RDMs."""
+    shape = variable.shape
+    if variable.kind in ("struct", "cell"):
+        return True
+    if variable.kind != "numbers" or not shape or 0 in shape:
+        return False
+    if len(shape) >= 2 and (shape[-1] == shape[-2] >= 3 or shape[0] == shape[1] >= 3):
+        return True
+    return len(shape) <= 2 and any((n_stimuli_of(length) or 0) >= 3 for length in (shape[-1], max(shape)))
+
+
+def _data(
+    path: Path,
+    options: FileOptions,
+    ids: str | Sequence[str] | None,
+    name: str,
+    rows: Rows,
+    own: Sequence[Any] | None,
+    region: str,
+    what: str,
+) -> NeuralData:
+    """Put checked rows, their subjects and their stimuli together."""
+    stimulus_ids, joined = follow_ids(path, rows.n_stimuli, own, ids)
+    parts = [path.name, what, f"averaged over axis {options.average}" if options.average is not None else "", joined]
+    return NeuralData(
+        kind="rdms",
+        stimulus_ids=stimulus_ids,
+        subjects=_subjects(path, options.subject, rows),
+        region=region,
+        name=name,
+        source=", ".join(part for part in parts if part),
+        dissimilarities=rows.dissimilarities,
+    )
+
+
+def _subjects(path: Path, named: tuple[str, ...] | None, rows: Rows) -> tuple[str, ...]:
+    """Name the rows: as the user says, as the file says, or by number."""
+    n = len(rows.dissimilarities)
+    if named is not None:
+        if len(named) != n or len(set(named)) != n:
+            raise NeuralDataError(
+                f"{path} gives {n} RDM{'s' * (n != 1)}, subject= names {len(set(named))}; "
+                "name each once, or choose by index="
+            )
+        return named
+    return rows.labels or tuple(f"subject{row + 1}" for row in range(n))

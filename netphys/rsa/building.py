@@ -1,0 +1,213 @@
+"""RDMs of recordings, neural assemblies and arrays, with descriptors that say what they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netphys.errors import LayerNotFound, MatchError, NeuralDataError, OptionError, near
+from netphys.matching import require_unique
+from netphys.rsa.distances import check_method, dissimilarities_of_blocks
+from netphys.rsa.gram import BLOCK_BYTES, channel_blocks
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from rsatoolbox.rdm import RDMs
+
+__all__ = ["rdms"]
+
+_MEASURE = {"correlation": "correlation", "euclidean": "squared euclidean", "cosine": "cosine"}  # rsatoolbox's names
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One set of patterns to make an RDM of."""
+
+    what: str  # for messages
+    blocks: Iterable[np.ndarray]  # (stimulus, some units)
+    descriptors: Mapping[str, Any]
+
+
+_Found = tuple[list[str] | None, list[_Source]]  # stimulus ids, if any, and what to make RDMs of
+
+
+def rdms(
+    x: Any,
+    *,
+    method: str = "correlation",
+    stimulus_ids: Sequence[object] | None = None,
+    layers: Sequence[str] | None = None,
+) -> RDMs:
+    """Compute representational dissimilarity matrices.
+
+    Parameters
+    ----------
+    x : Recording, assembly, array or dict
+        What RDMs are made of:
+
+        - a :class:`netphys.recording.Recording`: one RDM a layer, of all its units at all positions;
+        - an assembly (DataArray, presentation x neuroid): one RDM an animal, of its neuroids, each stimulus averaged
+          over its repetitions (missing ones left out), stimuli in order of first appearance;
+        - an array (stimulus, unit), or a dict of such arrays by name: one RDM each.
+    method : {"correlation", "euclidean", "cosine"}
+        The dissimilarity of patterns x, y of P units. ``correlation``: ``1 - r(x, y)`` over units. ``euclidean``:
+        ``|x - y|² / P``, squared and divided as in rsatoolbox. ``cosine``: ``1 - x·y / (|x| |y|)``.
+    stimulus_ids : sequence, optional
+        The ids that the rows of an array follow. Without them the RDM carries none, and is compared by position.
+    layers : sequence of str, optional
+        Layers of a recording, or names of a dict; all of them by default.
+
+    Returns
+    -------
+    rsatoolbox.rdm.RDMs
+        ``pattern_descriptors``: ``stimulus_id``. ``rdm_descriptors``: ``network``, ``layer``, ``layer_index``,
+        ``n_units`` of a recording; ``subject``, ``region``, ``n_units`` of an assembly.
+
+    Raises
+    ------
+    OptionError, LayerNotFound, MatchError, NeuralDataError
+        For an unknown method or layer, ids that do not fit, or an assembly that has no stimulus_id or has time bins.
+
+    Warns
+    -----
+    UserWarning
+        Names stimuli whose pattern is constant or not finite: their dissimilarities are NaN, never 0 or 1.
+
+    Notes
+    -----
+    Units are read in blocks, products are summed in float64: memory is that of n² products and one block.
+
+    Examples
+    --------
+    >>> patterns = np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [1.0, 2.0, 4.0]])
+    >>> rdms(patterns, stimulus_ids=["cat", "dog", "car"]).get_vectors().round(4).tolist()
+    [[2.0, 0.018, 1.982]]
+    """
+    check_method(method)
+    ids, sources = _sources(x, stimulus_ids, layers)
+    rows = [dissimilarities_of_blocks(each.blocks, method, stimulus_ids=ids, what=each.what) for each in sources]
+    descriptors = {key: [each.descriptors[key] for each in sources] for key in sources[0].descriptors}
+    descriptors["n_units"] = [n_units for _, n_units in rows]
+    return _packed(np.array([values for values, _ in rows]), method, descriptors, ids)
+
+
+def _packed(values: Float[np.ndarray, "rdm pair"], method: str, descriptors: dict[str, Any], ids: Any) -> RDMs:
+    """Put dissimilarities into rsatoolbox's RDMs."""
+    from rsatoolbox.rdm import RDMs
+
+    return RDMs(
+        values,
+        dissimilarity_measure=_MEASURE[method],
+        rdm_descriptors=descriptors,
+        pattern_descriptors=None if ids is None else {"stimulus_id": list(ids)},
+    )
+
+
+def _sources(x: Any, ids: Sequence[object] | None, layers: Sequence[str] | None) -> _Found:
+    """Find what `x` is: its stimulus ids, and the patterns to make RDMs of."""
+    if hasattr(x, "unit_blocks"):
+        found, sources = _of_recording(x, layers)
+    elif "presentation" in getattr(x, "dims", ()):
+        found, sources = _of_assembly(x)
+    else:
+        return _of_arrays(x, ids, layers)
+    if ids is not None and [str(each) for each in ids] != found:
+        raise MatchError("stimulus_ids= differ from those that x carries; leave them out")
+    if not sources:
+        raise OptionError("no layer to make an RDM of: the recording has none")
+    return found, sources
+
+
+def _of_recording(recording: Any, layers: Sequence[str] | None) -> tuple[list[str], list[_Source]]:
+    """Take the layers of a recording, in its order."""
+    wanted = _chosen(layers, recording.layers)
+    sources = [
+        _Source(
+            f"layer {layer!r} of {recording.name}",
+            recording.unit_blocks(layer, max_bytes=BLOCK_BYTES),
+            {"network": recording.name, "layer": layer, "layer_index": list(recording.layers).index(layer)},
+        )
+        for layer in wanted
+    ]
+    return require_unique(recording.stimulus_ids, what=f"the recording of {recording.name}"), sources
+
+
+def _of_arrays(x: Any, ids: Sequence[object] | None, layers: Sequence[str] | None) -> _Found:
+    """Take an array, or arrays by name, of the same stimuli."""
+    named = {str(key): np.asarray(value) for key, value in x.items()} if isinstance(x, Mapping) else {"": np.asarray(x)}
+    if layers is not None or isinstance(x, Mapping):
+        named = {name: named[name] for name in _chosen(layers, list(named))}
+    names = None if ids is None else require_unique(ids, what="stimulus_ids")
+    first = next(iter(named.values()), np.empty(0))
+    sources = []
+    for index, (name, patterns) in enumerate(named.items()):
+        what = f"{name!r}" if name else "the patterns"
+        if patterns.ndim != 2 or patterns.dtype.kind not in "fiub":
+            raise OptionError(
+                f"{what} must be numbers, stimulus x unit; got {patterns.dtype} of shape {patterns.shape}"
+                + ("; flatten with x.reshape(len(x), -1)" if patterns.ndim > 2 else "")
+            )
+        n_ids = len(first) if names is None else len(names)
+        if len(patterns) != n_ids:
+            raise MatchError(f"{what} has {len(patterns)} rows, there are {n_ids} stimuli")
+        descriptors = {"layer": name, "layer_index": index} if name else {}
+        sources.append(_Source(what, channel_blocks(patterns), descriptors))
+    if not sources:
+        raise OptionError("no array to make an RDM of: the dict is empty")
+    return names, sources
+
+
+def _of_assembly(assembly: Any) -> tuple[list[str], list[_Source]]:
+    """Average repetitions and take the neuroids of one animal at a time."""
+    extra = [dim for dim in assembly.dims if dim not in ("presentation", "neuroid")]
+    if extra and any(assembly.sizes[dim] != 1 for dim in extra):
+        raise NeuralDataError(f"the assembly has {extra[0]}; average or select first: assembly.mean({extra[0]!r})")
+    if "neuroid" not in assembly.dims:
+        raise NeuralDataError(f"the assembly has dims {tuple(assembly.dims)}, not presentation x neuroid")
+    if "stimulus_id" not in assembly.coords:
+        raise NeuralDataError("the assembly has no coordinate stimulus_id on presentation; stimuli are joined by it")
+    values = assembly.squeeze(extra, drop=True).transpose("presentation", "neuroid").values
+    ids, averaged = _averaged(values, [str(each) for each in assembly["stimulus_id"].values])
+    animals = _neuroid_names(assembly, "animal", "all neuroids")
+    regions = _neuroid_names(assembly, "region", "")
+    sources = []
+    for animal in dict.fromkeys(animals):
+        rows = np.flatnonzero(animals == animal)
+        region = "+".join(dict.fromkeys(regions[rows]))
+        sources.append(
+            _Source(f"subject {animal!r}", channel_blocks(averaged[:, rows]), {"subject": animal, "region": region})
+        )
+    return ids, sources
+
+
+def _neuroid_names(assembly: Any, name: str, otherwise: str) -> np.ndarray:
+    """Read a coordinate of neuroids as strings."""
+    if name in assembly.coords and assembly[name].dims in ((), ("neuroid",)):
+        return np.broadcast_to(assembly[name].values.astype(str), assembly.sizes["neuroid"])
+    return np.full(assembly.sizes["neuroid"], otherwise)
+
+
+def _averaged(values: np.ndarray, ids: list[str]) -> tuple[list[str], Float[np.ndarray, "stimulus neuroid"]]:
+    """Average presentations of the same stimulus, missing ones (NaN) left out; in order of first appearance."""
+    unique = {each: row for row, each in enumerate(dict.fromkeys(ids))}
+    stimulus = np.array([unique[each] for each in ids], dtype=np.int64)
+    order = np.argsort(stimulus, kind="stable")
+    starts = np.searchsorted(stimulus[order], np.arange(len(unique)))
+    ordered = values[order].astype(np.float64)
+    there = ~np.isnan(ordered)
+    count = np.add.reduceat(there, starts, axis=0, dtype=np.int64)
+    total = np.add.reduceat(np.where(there, ordered, 0), starts, axis=0)
+    return list(unique), np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _chosen(layers: Sequence[str] | None, there: Sequence[str]) -> list[str]:
+    """Check the layers that were asked for."""
+    if layers is None:
+        return list(there)
+    for each in layers:
+        if each not in there:
+            raise LayerNotFound(f"no layer {each!r} to make an RDM of{near(str(each), there)}")
+    return list(layers)

@@ -1,0 +1,141 @@
+"""What was done, in a paper's words, with citations: ``methods.md``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netphys.networks import Network, Preprocess
+from netphys.provenance import versions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from netphys.studies.running import _Run
+
+__all__ = ["methods_text"]
+
+_REFERENCES = {
+    "kriegeskorte": "Kriegeskorte N, Mur M, Bandettini P (2008). Representational similarity analysis. "
+    "Front Syst Neurosci 2:4. doi:10.3389/neuro.06.004.2008",
+    "nili": "Nili H, Wingfield C, Walther A, Su L, Marslen-Wilson W, Kriegeskorte N (2014). A toolbox for "
+    "representational similarity analysis. PLoS Comput Biol 10:e1003553. doi:10.1371/journal.pcbi.1003553",
+    "schutt": "Schütt HH, Kipnis AD, Diedrichsen J, Kriegeskorte N (2023). Statistical inference on representational "
+    "geometries. eLife 12:e82566. doi:10.7554/eLife.82566",
+    "benjamini": "Benjamini Y, Hochberg Y (1995). Controlling the false discovery rate. J R Stat Soc B 57:289. "
+    "doi:10.1111/j.2517-6161.1995.tb02031.x",
+    "adelson": "Adelson EH, Bergen JR (1985). Spatiotemporal energy models for the perception of motion. "
+    "J Opt Soc Am A 2:284. doi:10.1364/JOSAA.2.000284",
+}
+
+
+def methods_text(run: _Run, networks: dict[str, Network], scores: pd.DataFrame) -> str:
+    """Write the methods section of a study as Markdown."""
+    parts = [
+        f"# Methods: {run.study.title}",
+        _stimuli(run),
+        _networks(run, networks, scores),
+        _neural(run),
+        _analysis(run, scores),
+        _software(run),
+        "## References\n\n" + "\n".join(f"- {_REFERENCES[key]}" for key in _cited(run)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _stimuli(run: _Run) -> str:
+    address = run.study.stimuli.address
+    text = f"**Stimuli.** {len(run.stimuli)} images from `{address}` (digest `{run.stimuli.digest[:12]}`)"
+    if address.startswith("world:"):
+        text += (
+            ", generated scenes of textured, shaded objects on backgrounds; the kind of scene decides which objects are "
+            "likely, and every latent variable is known"
+        )
+    if run.stimuli.left_out:
+        text += f"; {len(run.stimuli.left_out)} broken files were left out"
+    return text + "."
+
+
+def _networks(run: _Run, networks: dict[str, Network], scores: pd.DataFrame) -> str:
+    lines = []
+    for entry in run.study.networks:
+        network = networks[entry.name]
+        layers = scores.loc[scores["network"] == entry.name, "layer"].nunique()
+        lines.append(
+            f"{entry.name} (`{entry.address}`, {_training(network)}; {layers} layer{'s' * (layers != 1)}; images "
+            f"{_preprocessing(network)}; digest `{network.digest[:12]}`)"
+        )
+    return (
+        "**Networks.** Activations were recorded in eval mode in one forward pass, in float32, in batches of 32 (the "
+        "last one padded), at the moment each layer returned them, so that in-place operations that follow change "
+        "nothing. " + "; ".join(lines) + "."
+    )
+
+
+def _training(network: Network) -> str:
+    return {"none": "without learned weights", "pretrained": "trained weights", "untrained": "untrained"}.get(
+        network.training, f"trained by {network.training}"
+    )
+
+
+def _preprocessing(network: Network) -> str:
+    """Say what was done to an image before the network saw it."""
+    if not isinstance(network.preprocess, Preprocess):
+        return "as they are"
+    given, words = network.preprocess, []
+    if isinstance(given.resize, int):
+        words.append(f"resized to {given.resize} pixels on the short side")
+    elif given.resize:
+        words.append(f"resized to {given.resize[0]} × {given.resize[1]} pixels ({given.interpolation}, antialiased)")
+    if given.crop:
+        words.append(f"cropped to the centre {given.crop} pixels")
+    if given.mean != (0.0, 0.0, 0.0):
+        mean, std = (", ".join(f"{value:g}" for value in each) for each in (given.mean, given.std))
+        words.append(f"normalised by mean ({mean}) and sd ({std})")
+    return ", ".join(words) or "as they are, in [0, 1]"
+
+
+def _neural(run: _Run) -> str:
+    lines = []
+    for entry in run.study.neural:
+        data = run.neural[entry.name]
+        who = f"{len(data.subjects)} subjects" if len(data.subjects) > 1 else "one RDM"
+        text = f"{entry.name}: {who if data.kind == 'rdms' else f'{len(data.subjects)} subjects'}; {data.source}"
+        if data.assembly is not None and "reliability" in data.assembly.attrs:
+            text += f" (reliability of a neuroid's mean {float(data.assembly.attrs['reliability']):.2f})"
+        lines.append(text)
+    return "**Neural data.** " + ". ".join(lines) + "."
+
+
+def _analysis(run: _Run, scores: pd.DataFrame) -> str:
+    options = run.study.rsa
+    n = int(scores["n_stimuli"].iloc[0])
+    text = (
+        f"**Representational similarity analysis.** For every layer, all units at all positions made one pattern a "
+        f"stimulus; the representational dissimilarity matrix (RDM) holds the {options.rdm} distance of every pair of "
+        f"the {n} stimuli ({n * (n - 1) // 2} pairs; Kriegeskorte et al., 2008). RDMs were compared by their "
+        f"{options.compare} correlation; the score is the mean over subjects. The noise ceiling (Nili et al., 2014) is "
+        "the mean agreement of each subject with the pooled RDM of the others (lower bound) and of all (upper bound); "
+        "a single RDM has none."
+    )
+    if options.n_bootstraps:
+        text += (
+            f" Variances are n/(n-1) times those over {options.n_bootstraps} bootstrap draws of stimuli, pairs of a "
+            "stimulus with itself left out (Schütt et al., 2023); intervals are 95 % (t, "
+            f"{n - 1} degrees of freedom), p one-sided against 0, marked at a false discovery rate of 5 % (Benjamini & "
+            "Hochberg, 1995). They speak of other stimuli, not of other subjects."
+        )
+    return text
+
+
+def _software(run: _Run) -> str:
+    named = ", ".join(f"{name} {version}" for name, version in versions().items())
+    return f"**Software.** {named}. Seed {run.study.seed}; `study.toml` repeats the analysis."
+
+
+def _cited(run: _Run) -> list[str]:
+    keys = ["kriegeskorte", "nili"]
+    if run.study.rsa.n_bootstraps:
+        keys += ["schutt", "benjamini"]
+    if any("gabor_energy" in entry.address or "region=V1" in entry.address for entry in [*run.study.networks, *run.study.neural]):
+        keys.append("adelson")
+    return keys

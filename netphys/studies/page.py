@@ -1,0 +1,124 @@
+"""The page of a study: one folder that opens from disk, no request outside it."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netphys.files import slug, write_text
+from netphys.provenance import versions
+from netphys.studies.methods import methods_text
+from netphys.studies.study import study_toml
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from netphys.networks import Network
+    from netphys.studies.running import _Run
+
+__all__ = ["render", "write_page"]
+
+
+def write_page(run: _Run, networks: dict[str, Network], scores: pd.DataFrame, figures: dict[str, str]) -> None:
+    """Write ``index.html``, ``methods.md`` and ``study.toml``; files whose contents stay are not touched."""
+    methods = methods_text(run, networks, scores)
+    page = render(
+        title=run.study.title,
+        description=" ".join(run.study.description.split()),
+        summary=_summary(scores),
+        figures=[{"name": name, "caption": caption} for name, caption in figures.items()],
+        networks=[_network_row(run, entry, networks[entry.name]) for entry in run.study.networks],
+        neural=[{"name": entry.name, "source": run.neural[entry.name].source} for entry in run.study.neural],
+        methods=_paragraphs(methods),
+        files=_files(run),
+        versions=versions(),
+        seed=run.study.seed,
+    )
+    for name, text in (("study.toml", study_toml(run.study)), ("methods.md", methods), ("index.html", page)):
+        path = run.folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+
+
+def render(**values: Any) -> str:
+    """Render the page's template; everything that comes from outside is escaped."""
+    from jinja2 import Environment, StrictUndefined
+
+    source = resources.files("netphys.studies").joinpath("templates/index.html.j2").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(source).render(**values)
+
+
+def _summary(scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """One row a set of neural data and network: the best layer."""
+    from netphys.studies.captions import best_layers
+    from netphys.studies.running import REFERENCE
+
+    rows = []
+    for dataset in dict.fromkeys(scores["dataset"]):
+        of_data = scores[scores["dataset"] == dataset]
+        for network, layer in best_layers(scores, dataset).items():
+            row = of_data[(of_data["network"] == network) & (of_data["layer"] == layer)].iloc[0]
+            rows.append({"dataset": dataset, "network": network, "layer": layer, **_numbers(row)})
+        for _, row in of_data[of_data["training"] == REFERENCE].iterrows():
+            rows.append({"dataset": dataset, "network": f"{row['network']} (as a model)", "layer": "", **_numbers(row)})
+    return rows
+
+
+def _numbers(row: pd.Series) -> dict[str, str]:
+    def interval(low: float, high: float) -> str:
+        return f"{low:.3f} to {high:.3f}" if low == low else ""
+
+    return {
+        "score": f"{row['score']:.3f}",
+        "interval": interval(row["ci_low"], row["ci_high"]),
+        "ceiling": interval(row["ceiling_low"], row["ceiling_high"]) or str(row["ceiling_rule"]),
+        "p": "" if row["p"] != row["p"] else f"{row['p']:.1e}" if row["p"] < 0.001 else f"{row['p']:.3f}",
+    }
+
+
+def _network_row(run: _Run, entry: Any, network: Network) -> dict[str, str]:
+    return {
+        "name": entry.name,
+        "address": entry.address,
+        "training": network.training,
+        "layers": ", ".join(entry.layers),
+        "digest": network.digest[:12],
+        "recording": f"recordings/{slug(entry.name)}.h5",
+    }
+
+
+def _files(run: _Run) -> list[dict[str, str]]:
+    """What lies in the folder, and what it is."""
+    listed = [
+        ("scores.csv", "every score, one row a layer: the tidy frame"),
+        ("methods.md", "what was done, in a paper's words"),
+        ("study.toml", "the study as it was run; netphys run study.toml repeats it"),
+    ]
+    listed += [(f"rdms/{slug(each.name)}.h5", f"RDMs of {each.name} (rsatoolbox's HDF5)") for each in run.study.networks]
+    listed += [(f"neural/{slug(each.name)}.rdms.h5", f"RDMs of {each.name}") for each in run.study.neural]
+    return [{"path": path, "what": what} for path, what in listed if Path(run.folder / path).exists() or "/" not in path]
+
+
+def _paragraphs(markdown: str) -> list[dict[str, Any]]:
+    """Split our own methods text (headings, bold leads, lists) for the template."""
+    blocks: list[dict[str, Any]] = []
+    for block in markdown.strip().split("\n\n"):
+        if block.startswith("# "):
+            continue
+        if block.startswith("## "):
+            blocks.append({"heading": block[3:]})
+        elif block.startswith("- "):
+            blocks.append({"items": [line[2:] for line in block.splitlines()]})
+        elif block.startswith("**"):
+            lead, _, rest = block[2:].partition("**")
+            blocks.append({"lead": lead, "text": _code(rest)})
+        else:
+            blocks.append({"text": _code(block)})
+    return blocks
+
+
+def _code(text: str) -> list[tuple[str, bool]]:
+    """Split text at back-ticks: (piece, is code)."""
+    return [(piece, bool(index % 2)) for index, piece in enumerate(text.split("`")) if piece]

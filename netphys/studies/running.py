@@ -1,0 +1,362 @@
+"""run_study: a study file in, a folder with figures, numbers, recordings and a page out.
+
+Every step is cached by the digest of all that it depends on; a second run computes nothing, a changed option what
+depends on it, and a killed run goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from netphys.errors import StudyError
+from netphys.files import committing, ensure_folder, slug, write_json, write_text
+from netphys.provenance import code_digest, provenance
+from netphys.studies.steps import Step, Steps, opened
+from netphys.studies.study import NetworkEntry, NeuralEntry, Study, read_study, study_toml
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rsatoolbox.rdm import RDMs
+
+    from netphys.networks import Network
+    from netphys.neural import NeuralData
+    from netphys.stimuli import StimulusSet
+
+__all__ = ["REFERENCE", "StudyResult", "run_study"]
+
+REFERENCE = "neural"  # in the column ``training``: not a network, but neural data taken as a model
+
+
+@dataclass(frozen=True, repr=False)
+class StudyResult:
+    """What a study left behind."""
+
+    folder: Path
+    scores: pd.DataFrame  # the tidy frame
+    steps: tuple[Step, ...]
+
+    def __repr__(self) -> str:
+        computed = sum(not step.reused for step in self.steps)
+        return f"StudyResult({self.folder}: {len(self.steps)} steps, {computed} computed)"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the tidy frame (:mod:`netphys.scores`)."""
+        return self.scores
+
+    def findings(self) -> list[str]:
+        """Say, a line a set of neural data and network, which layer agrees best."""
+        lines = []
+        rows = self.scores[self.scores["training"] != REFERENCE]
+        for (dataset, network), part in rows.groupby(["dataset", "network"], sort=False):
+            if part["score"].isna().all():
+                continue
+            best = part.loc[part["score"].idxmax()]
+            interval = f" [{best['ci_low']:.2f}, {best['ci_high']:.2f}]" if best["ci_low"] == best["ci_low"] else ""
+            lines.append(f"{dataset} · {network}: {best['score']:.2f}{interval} at {best['layer']}")
+        return lines
+
+
+def run_study(
+    study: Study | Path | str | None = None,
+    *,
+    settings: Sequence[str] = (),
+    out: Path | str = "netphys-out",
+    device: str | None = None,
+    seed: int | None = None,
+    force: bool = False,
+) -> StudyResult:
+    """Run a study: record its networks, make RDMs, compare them with neural data, draw, and write the page.
+
+    Parameters
+    ----------
+    study : Study or Path, optional
+        A study, or its file. Default: the embedded one, which needs no files.
+    settings : sequence of str
+        ``"KEY=VALUE"`` changes of the file (:func:`netphys.studies.read_study`).
+    out : Path
+        The folder that holds everything afterwards.
+    device, seed : optional
+        Override those of the study.
+    force : bool
+        Compute everything anew, also in a folder that holds other things.
+
+    Returns
+    -------
+    StudyResult
+
+    Raises
+    ------
+    NetphysError
+        A mistake in the study, its files or the folder, in one line.
+    """
+    if not isinstance(study, Study):
+        study = read_study(study, settings)
+    elif settings:
+        raise StudyError("settings change a study's file; change a Study with msgspec.structs.replace")
+    given = {key: value for key, value in (("device", device), ("seed", seed)) if value is not None}
+    study = msgspec.structs.replace(study, **given)
+    folder = Path(out)
+    with opened(folder, force=force) as steps:
+        return _Run(study, folder, steps).everything()
+
+
+class _Run:
+    """One run of a study in its folder."""
+
+    def __init__(self, study: Study, folder: Path, steps: Steps) -> None:
+        self.study, self.folder, self.steps = study, folder, steps
+
+    def everything(self) -> StudyResult:
+        """Run all steps in their order."""
+        from netphys.studies.page import write_page
+
+        self.neural  # noqa: B018 - a mistake in it is said before anything is recorded
+        networks = {entry.name: self._network(entry) for entry in self.study.networks}
+        rdm_steps = {entry.name: self._rdms(entry, networks[entry.name]) for entry in self.study.networks}
+        for entry in self.study.neural:
+            self._neural_files(entry)
+        parts = []
+        for entry in self.study.neural:
+            parts += [self._compare(entry, each, networks[each.name], rdm_steps[each.name]) for each in self.study.networks]
+            parts += self._references(entry)
+        scores = self._scores(parts)
+        figures = self._figures(scores, rdm_steps)
+        write_page(self, networks, scores, figures)
+        return StudyResult(self.folder, scores, tuple(self.steps.done))
+
+    @cached_property
+    def stimuli(self) -> StimulusSet:
+        """What is shown."""
+        from netphys.stimuli import load_stimuli
+
+        entry = self.study.stimuli
+        return load_stimuli(entry.address, seed=self.study.seed, skip_broken=entry.skip_broken)
+
+    @cached_property
+    def neural(self) -> dict[str, NeuralData]:
+        """What the brain did, each set matched with the stimuli."""
+        from netphys.matching import match_stimuli
+        from netphys.neural import load_neural
+
+        loaded = {}
+        for entry in self.study.neural:
+            data = load_neural(entry.address, ids=entry.ids or None, stimuli=self.stimuli, name=entry.name)
+            match_stimuli(self.stimuli.ids, data.stimulus_ids, model=self.stimuli.name, data=entry.name)
+            loaded[entry.name] = data
+        return loaded
+
+    # Recording and RDMs
+
+    def _network(self, entry: NetworkEntry) -> Network:
+        from netphys.networks import load_network
+
+        network = load_network(entry.address, seed=self.study.seed)
+        return replace(network, name=entry.name, training=entry.training or network.training)
+
+    def _rdms(self, entry: NetworkEntry, network: Network) -> str:
+        """Record a network and make the RDMs of its layers; two steps."""
+        from netphys.recording import load_recording, record
+        from netphys.recording.recorder import recording_plan
+        from netphys.rsa import rdms
+
+        options = {"layers": entry.layers, "keep": entry.keep, "device": self.study.device, "seed": self.study.seed}
+        plan = recording_plan(network, self.stimuli, **options)
+        recorded = self.folder / "recordings" / f"{slug(entry.name)}.h5"
+
+        def make_recording() -> list[Path]:
+            record(network, self.stimuli, **options, into=recorded, force=True)
+            return [recorded]
+
+        def make_rdms() -> list[Path]:
+            made = rdms(load_recording(recorded), method=self.study.rsa.rdm)
+            return [_save_rdms(made, self._rdm_path(entry.name))]
+
+        labels = {"name": network.name, "training": network.training}
+        digest = self.steps.run(f"recording/{entry.name}", {**plan, **labels}, make_recording)
+        inputs = {"recording": digest, "method": self.study.rsa.rdm, "code": code_digest("rsa")}
+        return self.steps.run(f"rdms/{entry.name}", inputs, make_rdms)
+
+    def _rdm_path(self, name: str) -> Path:
+        return self.folder / "rdms" / f"{slug(name)}.h5"
+
+    def _neural_path(self, name: str, kind: str = "rdms") -> Path:
+        return self.folder / "neural" / f"{slug(name)}.{kind}.h5"
+
+    def _neural_files(self, entry: NeuralEntry) -> None:
+        """Write RDMs of neural data, of its truth where it has one, and the assembly."""
+        data = self.neural[entry.name]
+
+        def make() -> list[Path]:
+            from netphys.neural import write_assembly
+            from netphys.rsa import rdms
+
+            method = self.study.rsa.rdm
+            of_data = data.to_rdms() if data.kind == "rdms" else rdms(data.assembly, method=method)
+            paths = [_save_rdms(of_data, self._neural_path(entry.name))]
+            if data.truth is not None:
+                truth = rdms({"truth": data.truth}, method=method, stimulus_ids=data.stimulus_ids)
+                paths.append(_save_rdms(truth, self._neural_path(entry.name, "truth")))
+            if data.assembly is not None:
+                path = self.folder / "neural" / f"{slug(entry.name)}.nc"
+                write_assembly(data.assembly, path)
+                paths.append(path)
+            return paths
+
+        self.steps.run(f"neural/{entry.name}", self._neural_inputs(entry), make)
+
+    def _neural_inputs(self, entry: NeuralEntry) -> dict[str, Any]:
+        method = self.study.rsa.rdm if self.neural[entry.name].kind == "assembly" else "given"
+        return {"neural": self.neural[entry.name].digest, "method": method, "code": code_digest("neural", "rsa")}
+
+    # Comparison
+
+    def _compare(self, entry: NeuralEntry, network: NetworkEntry, loaded: Network, rdm_step: str) -> Path:
+        """Compare every layer of a network with a set of neural data."""
+        return self._evaluate(
+            entry,
+            network.name,
+            {"rdms": rdm_step},
+            lambda: _load_rdms(self._rdm_path(network.name)),
+            training=loaded.training,
+        )
+
+    def _references(self, entry: NeuralEntry) -> list[Path]:
+        """Compare other neural data, and the truth of simulated data, as models of a set."""
+        paths = []
+        if self.neural[entry.name].truth is not None:
+            inputs = {"truth": self._neural_inputs(entry)}
+            path = self._neural_path(entry.name, "truth")
+            paths.append(self._evaluate(entry, "true responses", inputs, lambda: _load_rdms(path), training=REFERENCE))
+        for other in entry.compare_with:
+            inputs = {"other": self._neural_inputs(next(each for each in self.study.neural if each.name == other))}
+            path = self._neural_path(other)
+            paths.append(self._evaluate(entry, other, inputs, lambda path=path: _pooled(path), training=REFERENCE))
+        return paths
+
+    def _evaluate(self, entry: NeuralEntry, model: str, inputs: Mapping[str, Any], models: Any, *, training: str) -> Path:
+        """Score RDMs on a set of neural data; one cached step."""
+        from netphys.rsa import evaluate
+
+        options = self.study.rsa
+        stem = f"{slug(entry.name)}--{slug(model)}"
+        path = self.folder / "rsa" / f"{stem}.csv"
+
+        def make() -> list[Path]:
+            result = evaluate(
+                models(),
+                _load_rdms(self._neural_path(entry.name)),
+                method=options.compare,
+                n_bootstraps=options.n_bootstraps,
+                network=model,
+                training=training,
+                dataset=entry.name,
+                region=self.neural[entry.name].region or None,
+                seed=self.study.seed,
+            )
+            result.save(path.parent, stem)
+            return [path, path.with_suffix(".json")]
+
+        depends = {
+            **inputs,
+            "neural": self._neural_inputs(entry),
+            "options": {"compare": options.compare, "n_bootstraps": options.n_bootstraps},
+            "labels": [entry.name, model, training],
+            "seed": self.study.seed,
+            "code": code_digest("rsa", "inference", "scores"),
+        }
+        self.steps.run(f"rsa/{entry.name}/{model}", depends, make)
+        return path
+
+    def _scores(self, parts: Sequence[Path]) -> pd.DataFrame:
+        """Gather all comparisons in ``scores.csv``."""
+        import pandas as pd
+
+        frame = pd.concat([pd.read_csv(path, keep_default_na=True) for path in parts], ignore_index=True)
+        inputs = {step.name: step.digest for step in self.steps.done if step.name.startswith("rsa/")}
+
+        def make() -> list[Path]:
+            made = provenance("run_study", msgspec.to_builtins(self.study), inputs, seed=self.study.seed)
+            path = write_text(self.folder / "scores.csv", frame.to_csv(index=False))
+            return [path, write_json(self.folder / "scores.json", made)]
+
+        self.steps.run("scores", inputs, make)
+        return frame
+
+    # Figures
+
+    def _figures(self, scores: pd.DataFrame, rdm_steps: Mapping[str, str]) -> dict[str, str]:
+        """Draw what the page shows; returns name → caption."""
+        from netphys.figures import agreement_figure, rdm_figure, save_figure, sheet_figure
+        from netphys.studies.captions import agreement_caption, rdm_caption, sheet_caption, shown_rdms
+
+        folder = self.folder / "figures"
+        compared = {step.name: step.digest for step in self.steps.done if step.name.startswith(("rsa/", "neural/"))}
+        code = code_digest("figures", "rsa", "inference")
+
+        def made(inputs: Mapping[str, Any]) -> dict[str, Any]:
+            return provenance("run_study", msgspec.to_builtins(self.study), inputs, seed=self.study.seed)
+
+        def draw_agreement() -> list[Path]:
+            return save_figure(agreement_figure(scores), folder / "agreement", data=scores, made=made(compared))
+
+        def draw_rdms() -> list[Path]:
+            entries, table = shown_rdms(self, scores)
+            figure = rdm_figure(entries, groups=self.groups)
+            return save_figure(figure, folder / "rdms", data=table, made=made({**compared, **rdm_steps}))
+
+        def draw_sheet() -> list[Path]:
+            figure = sheet_figure(self.stimuli)
+            return save_figure(figure, folder / "stimuli", data=None, made=made({"stimuli": self.stimuli.digest}))
+
+        groups = list(self.groups.values()) if self.groups else []
+        self.steps.run("figures/agreement", {**compared, "code": code}, draw_agreement)
+        rdm_inputs = {**compared, **rdm_steps, "groups": groups, "code": [code, code_digest("studies")]}
+        self.steps.run("figures/rdms", rdm_inputs, draw_rdms)
+        self.steps.run("figures/stimuli", {"stimuli": self.stimuli.digest, "code": code}, draw_sheet)
+        return {
+            "stimuli": sheet_caption(self),
+            "agreement": agreement_caption(self, scores),
+            "rdms": rdm_caption(self),
+        }
+
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """Category of each stimulus, by id; empty where the stimuli have no such column."""
+        metadata, column = self.stimuli.metadata, self.study.figures.groups
+        if column not in metadata:
+            return {}
+        return {str(row["stimulus_id"]): str(row[column]).replace("_", " ") for _, row in metadata.iterrows()}
+
+
+def _save_rdms(rdms: RDMs, path: Path) -> Path:
+    """Commit RDMs as rsatoolbox's HDF5."""
+    ensure_folder(path.parent)
+    with committing(path) as temporary:
+        rdms.save(str(temporary), file_type="hdf5")
+    return path
+
+
+def _load_rdms(path: Path) -> RDMs:
+    """Load RDMs from rsatoolbox's HDF5."""
+    from rsatoolbox.rdm import load_rdm
+
+    return load_rdm(str(path), file_type="hdf5")
+
+
+def _pooled(path: Path) -> dict[str, Any]:
+    """Pool RDMs of subjects (mean of ranks) into one model."""
+    from netphys.rsa.ceilings import pool
+
+    rdms = _load_rdms(path)
+    if rdms.n_rdm == 1:
+        return {"RDM": rdms}
+    from rsatoolbox.rdm import RDMs
+
+    pooled = pool(rdms.get_vectors(), "spearman")[None]
+    return {"RDM": RDMs(pooled, pattern_descriptors=rdms.pattern_descriptors)}

@@ -1,0 +1,149 @@
+""".mat files of versions 4, 5, 7 and 7.3 read the same, bit for bit and in the file's order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from netphys.errors import NeuralDataError
+from netphys.neural import load_neural
+from netphys.neural.matlab import matlab_variables, read_matlab
+
+
+@pytest.mark.parametrize("version", ["5", "7", "7.3"])
+def test_every_form_of_rdm_reads_back_bit_for_bit(tmp_path: Path, listed, ids, stack, pairs, save_73, version):
+    held = {
+        "matrix": stack[2],
+        "vector": pairs[2],
+        "row": pairs[2][None],
+        "column": pairs[2][:, None],
+        "first": stack,
+        "last": stack.transpose(1, 2, 0),
+        "vectors": pairs,
+        "single": stack[2].astype(np.float32),
+    }
+    path = tmp_path / "rdms.mat"
+    if version == "7.3":
+        save_73(path, held)
+    else:
+        savemat(path, held, do_compression=version == "7")
+    for name in ("matrix", "vector", "row", "column"):
+        data = load_neural(f"{path}?variable={name}", ids=listed)
+        assert data.kind == "rdms" and data.stimulus_ids == ids and data.subjects == ("subject1",)
+        assert data.dissimilarities.dtype == np.float64
+        np.testing.assert_array_equal(data.dissimilarities, pairs[[2]])
+    for name in ("first", "last", "vectors"):
+        np.testing.assert_array_equal(load_neural(f"{path}?variable={name}", ids=listed).dissimilarities, pairs)
+    single = load_neural(f"{path}?variable=single", ids=listed).dissimilarities
+    np.testing.assert_array_equal(single, pairs[[2]].astype(np.float32).astype(np.float64))
+
+
+@pytest.mark.parametrize("version", ["5", "7", "7.3"])
+def test_struct_arrays_by_index_and_average(tmp_path: Path, listed, sessions, save_73, version):
+    struct, held = sessions
+    path = tmp_path / "brain.mat"
+    if version == "7.3":
+        save_73(path, {"RDMs": struct})
+    else:
+        savemat(path, {"RDMs": struct}, do_compression=version == "7")
+    averaged = load_neural(f"{path}?variable=RDMs&average=1", ids=listed)
+    np.testing.assert_array_equal(averaged.dissimilarities, held.mean(axis=1))
+    assert averaged.subjects == ("ANN", "BOB")
+    second = load_neural(f"{path}?index=:,1", ids=listed)
+    np.testing.assert_array_equal(second.dissimilarities, held[:, 1])
+    assert second.subjects == ("ANN | Session: 2", "BOB | Session: 2")
+    one = load_neural(f"{path}?index=1,0&subject=Bob", ids=listed)
+    np.testing.assert_array_equal(one.dissimilarities, held[1, [0]])
+    assert one.subjects == ("Bob",)
+    both = load_neural(f"{path}?index=0", ids=listed)  # sessions of one subject are what is left
+    np.testing.assert_array_equal(both.dissimilarities, held[0])
+    over_subjects = load_neural(f"{path}?average=0", ids=listed)
+    assert over_subjects.subjects == ("Session: 1", "Session: 2")
+
+
+def test_version_4(tmp_path: Path, listed, stack, pairs):
+    savemat(tmp_path / "old.mat", {"rdm": stack[0]}, format="4")
+    np.testing.assert_array_equal(load_neural(tmp_path / "old.mat", ids=listed).dissimilarities, pairs[[0]])
+
+
+def test_a_single_struct_and_a_cell(tmp_path: Path, listed, stack, pairs, save_73):
+    cell = np.empty((1, 4), dtype=object)
+    for at in range(4):
+        cell[0, at] = stack[at]
+    savemat(tmp_path / "five.mat", {"one": {"RDM": stack, "name": "all"}, "cell": cell})
+    save_73(tmp_path / "seven.mat", {"one": {"RDM": stack, "name": "all"}, "cell": cell})
+    for file in ("five.mat", "seven.mat"):
+        for name in ("one", "cell"):
+            data = load_neural(f"{tmp_path / file}?variable={name}", ids=listed)
+            np.testing.assert_array_equal(data.dissimilarities, pairs)
+
+
+def test_version_73_read_without_the_transpose_is_another_array(tmp_path: Path, listed, sessions, responses, save_73):
+    """Control: a file whose dimensions are not reversed comes out wrong, so the reversal is really undone."""
+    struct, held = sessions
+    save_73(tmp_path / "straight.mat", {"RDMs": struct, "rates": responses}, reverse=False)
+    data = load_neural(f"{tmp_path / 'straight.mat'}?variable=RDMs&average=1", ids=listed)
+    assert not np.allclose(data.dissimilarities, held.mean(axis=1))
+    with pytest.raises(NeuralDataError, match=r"has 3 stimuli, but .* lists 6"):
+        load_neural(f"{tmp_path / 'straight.mat'}?variable=rates&kind=responses", ids=listed)
+    save_73(tmp_path / "reversed.mat", {"rates": responses})
+    right = load_neural(f"{tmp_path / 'reversed.mat'}?kind=responses", ids=listed)
+    np.testing.assert_array_equal(right.assembly.values, responses)
+
+
+def test_text_and_empty_of_version_73(tmp_path: Path, save_73):
+    import h5py
+
+    path = save_73(tmp_path / "text.mat", {"word": "häuser", "rdm": np.zeros((3, 3))})
+    with h5py.File(path, "a") as file:
+        empty = file.create_dataset("nothing", data=np.array([0, 5], dtype=np.uint64))
+        empty.attrs["MATLAB_class"], empty.attrs["MATLAB_empty"] = np.bytes_("double"), 1
+    held = matlab_variables(path)
+    assert held["nothing"].shape == (0, 5) and held["word"].kind == "text"
+    assert read_matlab(path, "word").tolist() == ["häuser"]
+    assert read_matlab(path, "nothing").size == 0
+
+
+def test_candidates_are_listed_with_shapes_and_near_names(tmp_path: Path, listed, stack):
+    savemat(tmp_path / "two.mat", {"monkey": stack[0], "human": stack[1], "label": "x"})
+    with pytest.raises(NeuralDataError) as several:
+        load_neural(tmp_path / "two.mat", ids=listed)
+    assert "monkey (6, 6); human (6, 6)" in str(several.value) and "?variable=NAME" in str(several.value)
+    with pytest.raises(NeuralDataError, match=r"no variable 'monky'; near: 'monkey'"):
+        load_neural(f"{tmp_path / 'two.mat'}?variable=monky", ids=listed)
+    savemat(tmp_path / "none.mat", {"label": "x", "table": np.zeros((2, 5))})
+    with pytest.raises(NeuralDataError, match=r"nothing that can be RDMs; it holds: label \(1\) text; table \(2, 5\)"):
+        load_neural(tmp_path / "none.mat", ids=listed)
+
+
+def test_what_a_struct_cannot_give(tmp_path: Path, listed, sessions):
+    path = tmp_path / "brain.mat"
+    savemat(path, {"RDMs": sessions[0]})
+    for query, told in {
+        "": r"has axes \(2, 2\) .* choose by index=:,0 or average=1",
+        "index=2": r"index 2 is not in 0\.\.1 on axis 0",
+        "index=0,0,0": r"index= names 3 axes, RDMs has 2",
+        "index=2:": r"index= takes nothing on axis 0",
+        "average=2": r"average=2 is no axis left",
+        "index=0&average=0": r"average=0 is no axis left",
+        "field=RMD": r"no field 'RMD'; near: 'RDM'",
+        "field=name&index=0,0": r"holds <U\d+; dissimilarities are real numbers",
+        "average=1&subject=ANN": r"gives 2 RDMs, subject= names 1",
+        "average=1&subject=ANN,ANN": r"gives 2 RDMs, subject= names 1",
+    }.items():
+        with pytest.raises(NeuralDataError, match=told) as raised:
+            load_neural(f"{path}?variable=RDMs&{query}" if query else f"{path}?variable=RDMs", ids=listed)
+        assert "\n" not in str(raised.value) and str(path) in str(raised.value)
+
+
+def test_sparse_and_complex_are_named(tmp_path: Path, listed):
+    from scipy.sparse import eye
+
+    savemat(tmp_path / "odd.mat", {"sparse": eye(6).tocsc(), "complex": np.zeros((6, 6), dtype=complex)})
+    with pytest.raises(NeuralDataError, match=r"sparse is a csc_\w+; save it as a full"):
+        load_neural(f"{tmp_path / 'odd.mat'}?variable=sparse", ids=listed)
+    with pytest.raises(NeuralDataError, match=r"holds complex128; dissimilarities are real"):
+        load_neural(f"{tmp_path / 'odd.mat'}?variable=complex", ids=listed)
