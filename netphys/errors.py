@@ -96,7 +96,7 @@ def near(name: str, names: Iterable[str], *, n: int = 3) -> str:
 
     Examples
     --------
-    >>> near("resnet81", ["resnet18", "alexnet"])
+    >>> near("resnet81", ["resnet18", "vgg11"])
     "; near: 'resnet18'"
     """
     known = list(dict.fromkeys(names))

@@ -82,7 +82,8 @@ def committing(path: Path | str) -> Iterator[Path]:
         If the system refuses (permission, space, something in the way).
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}{TEMPORARY}")
+    stem = os.fsencode(path.name)[:200].decode(errors="ignore")  # file systems count bytes: 255 in all
+    temporary = path.with_name(f".{stem}.{os.getpid()}{TEMPORARY}")
     with writing(path):
         try:
             yield temporary
@@ -156,7 +157,7 @@ def locked(path: Path, *, waiting: str) -> Iterator[None]:
                 except BlockingIOError:
                     log.warning("%s", waiting)
                     fcntl.flock(handle, fcntl.LOCK_EX)
-                current = path.exists() and path.stat().st_ino == os.fstat(handle).st_ino
+                current = _inode(path) == os.fstat(handle).st_ino
             except BaseException:
                 os.close(handle)
                 raise
@@ -234,6 +235,14 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _inode(path: Path) -> int | None:
+    """Return the inode that has this name now; None where it has just gone."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def _errno_in(text: str) -> int | None:

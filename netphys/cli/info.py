@@ -124,7 +124,11 @@ def _folder(path: Path) -> dict[str, Any]:
     from netphys.stimuli import StimulusSet
 
     stimuli = StimulusSet.from_folder(path)
-    return {"what": f"stimuli, {len(stimuli)} images", "columns": list(stimuli.metadata.columns), "digest": stimuli.digest}
+    return {
+        "what": f"stimuli, {len(stimuli)} images",
+        "columns": list(stimuli.metadata.columns),
+        "digest": stimuli.digest,
+    }
 
 
 def _lines(key: str, value: Any) -> str:

@@ -18,8 +18,12 @@ _EXAMPLE = "  netphys layers torchvision:squeezenet1_1"
 def add(commands: Any) -> None:
     """Add the command."""
     parser = command(commands, "layers", _run, about=_ABOUT, example=_EXAMPLE)
-    parser.add_argument("network", metavar="NETWORK", help="an address: torchvision:NAME, netphys:NAME, FILE.py:FUNCTION")
-    parser.add_argument("--stimuli", metavar="ADDRESS", help="what the network looks at (default: noise of its own size)")
+    parser.add_argument(
+        "network", metavar="NETWORK", help="an address: torchvision:NAME, netphys:NAME, FILE.py:FUNCTION"
+    )
+    parser.add_argument(
+        "--stimuli", metavar="ADDRESS", help="what the network looks at (default: noise of its own size)"
+    )
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -33,8 +37,8 @@ def _run(options: argparse.Namespace) -> None:
         stimuli = load_stimuli(options.stimuli, seed=options.seed or 0)
     table = layers(load_network(options.network, seed=options.seed or 0), stimuli)
     rows = [
-        (row.name, row.kind, " x ".join(map(str, row.shape)), f"{row.n_parameters:,}" if row.n_parameters else "")
-        for row in table.itertuples(index=False, name="Layer")
+        (str(name), str(kind), " x ".join(str(size) for size in shape), f"{n:,}" if n else "")
+        for name, kind, shape, n in zip(table["name"], table["kind"], table["shape"], table["n_parameters"])
     ]
     print_table(("layer", "kind", "shape", "parameters"), rows)
     sys.stdout.flush()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 __all__ = ["Parser", "command", "print_table"]
@@ -13,8 +13,8 @@ __all__ = ["Parser", "command", "print_table"]
 class Parser(argparse.ArgumentParser):
     """A parser that answers a mistake with one line; abbreviations of options are not guessed."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, **kwargs)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **settings})
 
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with 2."""
@@ -39,7 +39,7 @@ def command(commands: Any, name: str, call: Callable[[Any], int | None], *, abou
     return parser
 
 
-def print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Print a table with aligned columns."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     for row in [header, *rows]:

@@ -14,7 +14,7 @@ _ABOUT = """record the layers of a network while it is shown stimuli
 The result is one HDF5 file that plain h5py and xarray open. A recording that was killed goes on at its last whole
 shard when the same command is given again."""
 _EXAMPLE = """  netphys record torchvision:alexnet world:scenes?n=100 --layers 'features.*' --out rec.h5
-  netphys record torchvision:squeezenet1_1@squeezenet.safetensors?resize=224 images/ --layers kind:Conv2d --out rec.h5"""
+  netphys record torchvision:resnet18@weights.safetensors?resize=224 images/ --layers kind:Conv2d --out rec.h5"""
 
 
 def add(commands: Any) -> None:
@@ -24,10 +24,14 @@ def add(commands: Any) -> None:
     parser.add_argument("stimuli", metavar="STIMULI", help="a folder of images, or world:scenes?n=100")
     parser.add_argument("--layers", nargs="+", required=True, metavar="PATTERN", help="names or patterns of layers")
     parser.add_argument("--out", required=True, metavar="REC.h5", help="the recording's file")
-    parser.add_argument("--keep", default="all", metavar="all|mean|max|centre", help="what is kept of a map (default: all)")
+    parser.add_argument(
+        "--keep", default="all", metavar="all|mean|max|centre", help="what is kept of a map (default: all)"
+    )
     parser.add_argument("--dtype", default="float32", metavar="float32|float16", help="stored dtype (default: float32)")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="the plan's batch (default: 32)")
-    parser.add_argument("--skip-broken", action="store_true", help="leave out images that cannot be decoded, and say how many")
+    parser.add_argument(
+        "--skip-broken", action="store_true", help="leave out images that cannot be decoded, and say how many"
+    )
     parser.add_argument("--force", action="store_true", help="replace another recording of that name")
 
 
@@ -40,7 +44,9 @@ def _run(options: argparse.Namespace) -> None:
     network = load_network(options.network, seed=seed)
     stimuli = load_stimuli(options.stimuli, seed=seed, skip_broken=options.skip_broken)
     if stimuli.left_out:
-        say(f"{len(stimuli.left_out)} broken image(s) left out, {len(stimuli)} shown: {', '.join(stimuli.left_out[:3])}")
+        say(
+            f"{len(stimuli.left_out)} broken image(s) left out, {len(stimuli)} shown: {', '.join(stimuli.left_out[:3])}"
+        )
     made = record(
         network,
         stimuli,

@@ -13,7 +13,7 @@ _ABOUT = """compare the layers of recordings with neural data, as RDMs
 
 Leaves rsa.csv (the tidy frame), figures and a page in DIR. Stimuli and data are joined by stimulus_id; a file of data
 without ids is joined by order only to the list that --ids names."""
-_EXAMPLE = """  netphys rsa rec.h5 --neural 'brain.mat?variable=RDMs&subject=monkey' --ids images/metadata.csv:file --out rsa-out"""
+_EXAMPLE = """  netphys rsa rec.h5 --neural 'brain.mat?variable=RDMs' --ids images/metadata.csv:file --out rsa-out"""
 
 
 def add(commands: Any) -> None:
@@ -22,10 +22,16 @@ def add(commands: Any) -> None:
     parser.add_argument("recordings", nargs="+", metavar="REC.h5", help="recordings (or .npy/.npz features with --ids)")
     parser.add_argument("--neural", required=True, metavar="FILE", help="neural data: a file, what is inside by query")
     parser.add_argument("--ids", metavar="FILE:COLUMN", help="the list that rows of files without ids follow")
-    parser.add_argument("--method", default="correlation", metavar="correlation|euclidean|cosine", help="how RDMs are made")
-    parser.add_argument("--compare", default="spearman", metavar="spearman|corr|cosine|rho-a", help="how they are compared")
+    parser.add_argument(
+        "--method", default="correlation", metavar="correlation|euclidean|cosine", help="how RDMs are made"
+    )
+    parser.add_argument(
+        "--compare", default="spearman", metavar="spearman|corr|cosine|rho-a", help="how they are compared"
+    )
     parser.add_argument("--n-bootstraps", type=int, default=1000, metavar="N", help="draws of stimuli (default: 1000)")
-    parser.add_argument("--groups", metavar="FILE:COLUMN", help="category of each stimulus (FILE has a column of ids, too)")
+    parser.add_argument(
+        "--groups", metavar="FILE:COLUMN", help="category of each stimulus; FILE has a column stimulus_id or file"
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="where results go")
 
 
@@ -39,6 +45,7 @@ def _run(options: argparse.Namespace) -> None:
         method=options.method,
         compare=options.compare,
         n_bootstraps=options.n_bootstraps,
+        groups=options.groups,
         out=options.out,
         seed=options.seed or 0,
     )

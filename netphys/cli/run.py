@@ -28,10 +28,12 @@ def add(commands: Any) -> None:
         default=[],
         metavar="KEY=VALUE",
         dest="settings",
-        help="change a key of the study, as rsa.n_bootstraps=200 or networks.NAME.layers='[\"conv*\"]'; may be repeated",
+        help="change a key of the study: rsa.n_bootstraps=200, networks.NAME.layers='[\"conv*\"]'; may be repeated",
     )
     parser.add_argument("--out", default="netphys-out", metavar="DIR", help="where results go (default: netphys-out)")
-    parser.add_argument("--force", action="store_true", help="compute everything anew, also in a folder of other things")
+    parser.add_argument(
+        "--force", action="store_true", help="compute everything anew, also in a folder of other things"
+    )
 
 
 def _run(options: argparse.Namespace) -> None:

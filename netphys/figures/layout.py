@@ -73,22 +73,29 @@ def rdm_figure(
     """
     from matplotlib.figure import Figure
 
-    columns = min(columns, len(entries))
     rows = -(-len(entries) // columns)
+    columns = -(-len(entries) // rows)  # rows of equal length, as far as it goes
     with paper_style():
-        side = (PAGE - 1.5) / 4
-        figure = Figure(figsize=(1.5 + side * columns, (side + 0.32) * rows + 0.1))
-        left, right = 1.0 / figure.get_figwidth(), 1 - 0.5 / figure.get_figwidth()
-        top = 1 - 0.28 / figure.get_figheight()
-        figure.subplots_adjust(left=left, right=right, bottom=0.03, top=top, wspace=0.06, hspace=0.2)
+        margins = 1.15 + 0.55  # inches: names at the left, the scale at the right
+        side = (PAGE - margins) / max(columns, 3)
+        width, height = margins + side * columns, (side + 0.36) * rows + 0.06
+        figure = Figure(figsize=(width, height))
+        figure.subplots_adjust(
+            left=1.15 / width,
+            right=1 - 0.55 / width,
+            bottom=0.06 / height,
+            top=1 - 0.36 / height,
+            wspace=0.07,
+            hspace=0.24,
+        )
         axes = figure.subplots(rows, columns, squeeze=False)
         for index, ax in enumerate(axes.flat):
             if index >= len(entries):
                 ax.set_axis_off()
                 continue
             title, rdm = entries[index]
-            plot_rdm(rdm, ax, groups=groups, names=index % columns == 0, scale=index == columns - 1)
-            ax.set_title(title, fontsize=7, linespacing=1.1)
+            plot_rdm(rdm, ax, groups=groups or None, names=index % columns == 0, scale=index == columns - 1)
+            ax.set_title(title, fontsize=7, linespacing=1.1, pad=3)
     return figure
 
 
@@ -137,8 +144,9 @@ def _legend(figure: Figure, names: Sequence[str], colours: Mapping[str, str]) ->
     """One legend for all panels, below them."""
     from matplotlib.lines import Line2D
 
-    style = {"marker": "o", "markersize": 3.5, "linewidth": 1.1}
-    lines = [Line2D([], [], color=colours[name], label=name, **style) for name in names]
+    lines = [
+        Line2D([], [], color=colours[name], label=name, marker="o", markersize=3.5, linewidth=1.1) for name in names
+    ]
     figure.legend(
         handles=lines, loc="outside lower center", ncols=min(len(lines), 4), frameon=False, fontsize=7, handlelength=1.6
     )

@@ -99,10 +99,13 @@ class _Columns:
 
 def _above_zero(scores: pd.DataFrame) -> pd.Series:
     """Tell which scores are above 0, at a false discovery rate of 5 % over the panel."""
-    adjusted = scores["p"].astype(float).copy()
-    known = adjusted.notna()
-    adjusted[known] = fdr_bh(adjusted[known].to_numpy()) if known.any() else []
-    return adjusted <= 0.05
+    import pandas as pd
+
+    p = scores["p"].to_numpy(dtype=float)
+    adjusted = np.ones(len(p))
+    if np.isfinite(p).any():
+        adjusted[np.isfinite(p)] = fdr_bh(p[np.isfinite(p)])
+    return pd.Series(adjusted <= 0.05, index=scores.index)
 
 
 def _draw(ax: Axes, x: np.ndarray, rows: pd.DataFrame, found: np.ndarray, colour: str) -> None:

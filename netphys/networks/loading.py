@@ -26,7 +26,7 @@ from netphys.addresses import Query, integer, split_address
 from netphys.errors import AddressError, WeightsError, near
 from netphys.networks.network import Network
 from netphys.networks.preprocessing import Preprocess
-from netphys.networks.weights import fit, load_weights
+from netphys.networks.weights import load_weights
 from netphys.seeds import forked_torch
 
 if TYPE_CHECKING:
@@ -88,18 +88,20 @@ def _torchvision(name: str, weights: str, seed: int, query: Query) -> Network:
         raise AddressError(f"torchvision has no model {name!r}{near(name, known)}")
     published = models.get_model_weights(name)
     preset = published.DEFAULT.transforms() if len(published) else None
+    fetched = published.DEFAULT if weights == "DEFAULT" else None
+    if fetched is not None:
+        fetch_torchvision(fetched)
     with forked_torch(seed), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # googlenet and inception announce a change of initialisation
-        module = models.get_model(name, weights=None)
-    if weights == "DEFAULT":
-        fit(module, fetch_torchvision(published.DEFAULT), source=str(published.DEFAULT))
-    elif weights:
+        # given its weights, for some set options by them (googlenet's transform_input, the image size of a ViT)
+        module = models.get_model(name, weights=fetched, progress=False)
+    if weights and fetched is None:
         load_weights(module, Path(weights))
     return Network(module, _from_preset(preset), training="pretrained" if weights else "untrained")
 
 
 def fetch_torchvision(weights: Any) -> dict[str, torch.Tensor]:
-    """Fetch a model's published weights into torch's cache; the hash in the file's name is checked.
+    """Fetch a model's published weights into torch's cache: the hash in the file's name is checked, no code is run.
 
     Parameters
     ----------

@@ -84,18 +84,19 @@ def _require_hdf5(path: Path) -> None:
 
 
 def _datasets(file: Any) -> list[tuple[str, Any]]:
-    """All datasets by their paths, in the order of names."""
+    """All datasets by their paths, in the order of names; a group that is held twice counts once."""
     import h5py
 
     found: list[tuple[str, Any]] = []
-    waiting = [("", file)]
+    waiting, seen = [("", file)], {h5py.h5o.get_info(file.id).addr}
     while waiting:
         above, group = waiting.pop()
         for name in group:
             item, where = group[name], f"{above}{name}"
             if isinstance(item, h5py.Dataset):
                 found.append((where, item))
-            elif isinstance(item, h5py.Group) and item.parent == group:
+            elif isinstance(item, h5py.Group) and (address := h5py.h5o.get_info(item.id).addr) not in seen:
+                seen.add(address)
                 waiting.append((f"{where}/", item))
     return sorted(found, key=lambda each: each[0])
 

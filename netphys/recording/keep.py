@@ -44,7 +44,9 @@ def kept_shape(layer: Layer, keep: str) -> tuple[int, ...]:
 
 
 def units_first(activation: torch.Tensor, layer: Layer) -> torch.Tensor:
-    """View an activation as (stimulus, unit, ...), also where the network has units last."""
+    """View an activation as (stimulus, unit, ...), also where the network has units last or no axis for one."""
+    if activation.ndim == 1:
+        return activation[:, None]
     return activation.movedim(-1, 1) if layer.moved else activation
 
 

@@ -54,7 +54,7 @@ class Layer:
     @property
     def n_units(self) -> int:
         """How many units the layer has (channels; features of a dense layer)."""
-        return self.shape[0] if self.shape else 1
+        return self.shape[0]
 
 
 def layers(network: Network | torch.nn.Module, stimuli: StimulusSet | None = None) -> pd.DataFrame:
@@ -136,7 +136,7 @@ def _describe(
     elif not tensor.is_floating_point():
         problem = f"it holds {str(tensor.dtype).removeprefix('torch.')}, not activations"
     dims, moved = _dims(tensor.ndim, kind, layout.units_last)
-    shape = tuple(tensor.shape[1:])
+    shape = tuple(tensor.shape[1:]) or (1,)  # one number a stimulus is one unit
     if moved:
         shape = (shape[-1], *shape[:-1])
     return Layer(
@@ -157,9 +157,7 @@ def _describe(
 
 def _dims(ndim: int, kind: str, units_last: bool) -> tuple[tuple[str, ...], bool]:
     """Name the axes behind the batch, units first; tell whether units come last in the network."""
-    if ndim <= 1:
-        return (), False
-    if ndim == 2:
+    if ndim <= 2:
         return ("unit",), False
     if ndim == 3:
         return ("unit", "token"), kind not in _POSITIONS

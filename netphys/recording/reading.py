@@ -5,10 +5,12 @@ Backed by a file (read in pieces) or by arrays in memory. Selections copy nothin
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -143,17 +145,14 @@ class Recording:
 
         self._entry(layer)
         if self.path is None:
-            array = xr.DataArray(
-                self._arrays[layer],
-                dims=self.dims(layer),
-                coords={"stimulus_id": ("stimulus", list(self._all_ids))},
-                name="activation",
-            )
+            array = xr.DataArray(self._arrays[layer], dims=self.dims(layer), name="activation")
         else:
             array = xr.open_dataset(self.path, group=f"layers/{escape(layer)}", engine="h5netcdf")["activation"]
         if self._rows is not None:
             array = array.isel(stimulus=self._rows)
-        return array if self._units is None else array.isel(unit=self._units)
+        if self._units is not None:
+            array = array.isel(unit=self._units)
+        return array.assign_coords(stimulus_id=("stimulus", list(self.stimulus_ids)))
 
     def array(self, layer: str) -> np.ndarray:
         """Read a layer whole: (stimulus, unit, ...)."""
@@ -207,19 +206,17 @@ class Recording:
             rows = match.model_rows if self._rows is None else self._rows[match.model_rows]
             chosen = replace(chosen, stimulus_ids=match.stimulus_ids, _rows=rows)
         if units is not None:
-            numbers = np.asarray(units, dtype=np.int64)
+            numbers = np.asarray(units)
+            if numbers.dtype.kind not in "iu":
+                raise RecordingError(f"units are selected by number, not by {numbers.dtype} ({units!r:.40})")
             for entry in chosen._entries:
                 n_units = entry.shape[0] if self._units is None else len(self._units)
-                if len(numbers) and (numbers.min() < 0 or numbers.max() >= n_units):
-                    raise RecordingError(f"layer {entry.name!r} has units 0 to {n_units - 1}, not {numbers.max()}")
+                for odd in numbers[(numbers < 0) | (numbers >= n_units)][:1]:
+                    raise RecordingError(f"layer {entry.name!r} has units 0 to {n_units - 1}, not {odd}")
             chosen = replace(chosen, _units=numbers if self._units is None else self._units[numbers])
         return chosen
 
     # Reading
-
-    @property
-    def _all_ids(self) -> tuple[str, ...]:
-        return self.header.get("all_ids", self.stimulus_ids)
 
     def _entry(self, layer: str) -> _Entry:
         for entry in self._entries:
@@ -244,20 +241,25 @@ class Recording:
 
     def _cut(self, data: Any, entry: _Entry, max_bytes: int, *, aligned: int) -> Iterator[np.ndarray]:
         """Cut by units, along chunks, and select."""
+        units = np.arange(entry.shape[0]) if self._units is None else self._units
         a_unit = len(self) * int(np.prod(entry.shape[1:])) * np.dtype(data.dtype).itemsize
         step = max(1, max_bytes // max(a_unit, 1))
-        step = max(aligned, step // aligned * aligned) if step < entry.shape[0] else entry.shape[0]
-        for first in range(0, entry.shape[0], step):
-            chosen = np.arange(first, min(first + step, entry.shape[0]))
-            if self._units is not None:
-                chosen = self._units if step == entry.shape[0] else self._units[np.isin(self._units, chosen)]
-                if not len(chosen):
-                    continue
-            low, high = int(chosen.min()), int(chosen.max()) + 1
-            block = np.asarray(data[:, low:high])
-            if self._units is not None:
-                block = block[:, chosen - low]
+        if self._units is None and step < len(units):
+            step = max(aligned, step // aligned * aligned)
+        for first in range(0, max(len(units), 1), step):
+            block = _read_units(data, units[first : first + step])
             yield block if self._rows is None else block[self._rows]
+
+
+def _read_units(data: Any, units: np.ndarray) -> np.ndarray:
+    """Read some units of all stimuli, in the order given; neighbours in one piece."""
+    wanted, place = np.unique(units, return_inverse=True)
+    low, high = (int(wanted[0]), int(wanted[-1]) + 1) if len(wanted) else (0, 0)
+    if high - low == len(wanted):
+        block = np.asarray(data[:, low:high])
+    else:
+        block = np.asarray(data[:, wanted])
+    return block if np.array_equal(place, np.arange(len(wanted))) else block[:, place]
 
 
 def load_recording(path: Path | str, *, stimulus_ids: Sequence[str] | None = None) -> Recording:
@@ -289,7 +291,7 @@ def load_recording(path: Path | str, *, stimulus_ids: Sequence[str] | None = Non
             dims = tuple(dim.label for dim in data.dims)[1:]
             entries.append(_Entry(layer, str(group.attrs["kind"]), dims, tuple(data.shape[1:])))
         ids = tuple(group["stimulus_id"].asstr()[:])
-    return Recording(header["network"], header["training"], ids, path, {**header, "all_ids": ids}, tuple(entries))
+    return Recording(header["network"], header["training"], ids, path, header, tuple(entries))
 
 
 def _load_arrays(path: Path, stimulus_ids: Sequence[str] | None) -> Recording:
@@ -301,6 +303,6 @@ def _load_arrays(path: Path, stimulus_ids: Sequence[str] | None) -> Recording:
     try:
         loaded = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
         arrays = {path.stem: loaded} if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded.files}
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, BadZipFile, zlib.error) as error:
         raise RecordingError(f"{path} cannot be read ({str(error).splitlines()[0]})") from None
     return Recording.from_arrays(arrays, stimulus_ids, name=path.stem)

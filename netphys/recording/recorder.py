@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from netphys.devices import describe_device, resolve_device
-from netphys.errors import OptionError, RecordingError, near
+from netphys.errors import OptionError, OutputError, RecordingError, near
 from netphys.files import ensure_folder, locked, remove_tree, require_free
 from netphys.networks import Network, as_network
 from netphys.progress import bar
@@ -127,8 +127,7 @@ def recording_plan(
     seed: int = 0,
 ) -> dict[str, Any]:
     """Say what :func:`record` would do: all that its numbers depend on, as plain data; nothing is recorded."""
-    plan = _Pass(as_network(network), stimuli, layers, check_keep(keep), _checked(dtype), batch_size, device, seed).plan
-    return plan
+    return _Pass(as_network(network), stimuli, layers, check_keep(keep), _checked(dtype), batch_size, device, seed).plan
 
 
 def recording_digest(plan: Mapping[str, Any]) -> str:
@@ -191,7 +190,7 @@ class _Pass:
             if path.exists() and _is_same(path, recording_digest(self.plan), force) and not sinks:
                 remove_tree(partial)  # a kill between the rename and the removal leaves it
                 return load_recording(path)
-            if force and not sharding.agrees(partial, self.plan):
+            if force and not sharding.agrees(partial, self._begun(sinks)):
                 remove_tree(partial)
             self._record_shards(path, partial, sinks)
         for sink in sinks:
@@ -202,9 +201,14 @@ class _Pass:
         a_stimulus = bytes_a_stimulus(self.layers, self.keep, self.dtype)
         needed = a_stimulus * len(self.stimuli)
         shapes = {each.name: kept_shape(each, self.keep) for each in self.layers}
-        shards = sharding.Shards(partial, self.plan, shapes, self.dtype)
+        shards = sharding.Shards(partial, self._begun(sinks), shapes, self.dtype)
         # the shards that are to come, and the file beside them until they are removed
-        require_free(path.parent, 2 * needed - a_stimulus * shards.n_rows, what=f"the recording {path.name}")
+        try:
+            require_free(path.parent, 2 * needed - a_stimulus * shards.n_rows, what=f"the recording {path.name}")
+        except OutputError:
+            if not shards.n_rows:
+                shards.remove()
+            raise
         n_batches = max(1, -(-sharding.SHARD_BYTES // (a_stimulus * self.batch_size)))
         shard_rows = min(n_batches * self.batch_size, len(self.stimuli))
         buffers = Buffers(self.layers, keep=self.keep, dtype=self.dtype, n_rows=shard_rows)
@@ -271,6 +275,10 @@ class _Pass:
             if own:
                 sink.load_state_dict(own)
 
+    def _begun(self, sinks: Sequence[Sink]) -> dict[str, Any]:
+        """Return the plan with the sinks that are fed: one that joined later would miss the first stimuli."""
+        return {**self.plan, "sinks": [f"{type(each).__module__}.{type(each).__qualname__}" for each in sinks]}
+
     def _make_plan(self) -> dict[str, Any]:
         """All that the numbers depend on; what differs is named when a resumed recording is refused."""
         return {
@@ -331,7 +339,7 @@ def _checked(dtype: str) -> str:
 def _checked_output(tensor: Any, layer: Layer, batch_size: int) -> Any:
     """Refuse an output that is not what the probing forward saw."""
     expected = (layer.shape[1:] + layer.shape[:1]) if layer.moved else layer.shape
-    if tensor is None or tuple(tensor.shape) != (batch_size, *expected):
+    if tensor is None or (*tensor.shape, 1)[: max(tensor.ndim, 2)] != (batch_size, *expected):
         shape = "no tensor" if tensor is None else str(tuple(tensor.shape))
         raise RecordingError(f"layer {layer.name!r} returned {shape}, expected {(batch_size, *expected)}")
     return tensor

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from netphys.errors import RecordingError
-from netphys.files import append_line, committing, ensure_folder, remove_tree, write_json
+from netphys.files import append_line, committing, ensure_folder, remove_tree, sha256_of, write_json
 
 __all__ = ["Shard", "Shards", "agrees"]
 
@@ -101,6 +101,7 @@ class Shards:
         if not self.done:
             return {}
         last = self.done[-1]
+        self._verify(last)
         with (self._folder / last.file).open("rb") as file:
             file.seek(last.n_bytes)
             tail = file.read()
@@ -115,11 +116,7 @@ class Shards:
             If one was changed since it was written.
         """
         for shard in self.done:
-            with (self._folder / shard.file).open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
-                    raise RecordingError(
-                        f"{shard.file} is not what was written (checksum); remove {self._folder} and record again"
-                    )
+            self._verify(shard)
 
     def rows(self, layer: str, step: int) -> Iterator[tuple[int, np.ndarray]]:
         """Go through one layer in blocks of `step` stimuli: (first row, values)."""
@@ -136,6 +133,12 @@ class Shards:
     def remove(self) -> None:
         """Remove the folder; the recording is complete elsewhere."""
         remove_tree(self._folder)
+
+    def _verify(self, shard: Shard) -> None:
+        if sha256_of(self._folder / shard.file) != shard.sha256:
+            raise RecordingError(
+                f"{shard.file} is not what was written (checksum); remove {self._folder} and record again"
+            )
 
     def _map(self, shard: Shard, layer: str) -> np.ndarray:
         """Map one layer's rows in a shard."""
@@ -160,7 +163,9 @@ class Shards:
         except ValueError:
             raise RecordingError(f"{file} is damaged; remove {self._folder} and record again") from None
         differing = sorted(key for key in plan.keys() | begun.keys() if plan.get(key) != begun.get(key))
-        if differing:
+        if differing and not self._read_journal():  # begun, but nothing was recorded that could be lost
+            write_json(file, plan)
+        elif differing:
             raise RecordingError(
                 f"{self._folder} was begun with other {', '.join(differing)}; remove it (or --force) to record anew"
             )

@@ -8,6 +8,7 @@ and ``stimulus_id`` in the same group; the layer's true name is the attribute ``
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from netphys.recording.shards import Shards
 __all__ = ["FORMAT", "chunk_shape", "escape", "pack", "read_header", "unescape"]
 
 FORMAT = "netphys-recording-1"
-_CHUNK_BYTES = 1 << 19  # between 256 KiB and 1 MiB: both readers stay within 8x of what they want
+_CHUNK_BYTES = (1 << 18, 1 << 20)  # smaller ones cost a seek each, larger ones more than is wanted
+_CHUNK_SIDE = 8  # stimuli and units of a chunk: reading one stimulus, or one unit, reads 8x the bytes wanted
 _CACHE_BYTES = 64 << 20  # a row of chunks must fit, or each is read and written again
 
 
@@ -51,14 +53,25 @@ def chunk_shape(n_stimuli: int, shape: Sequence[int], itemsize: int) -> tuple[in
     Examples
     --------
     >>> chunk_shape(1000, (64, 56, 56), 4)
-    (26, 2, 56, 56)
+    (8, 8, 56, 56)
     """
-    n_units, positions = shape[0], int(np.prod(shape[1:]))
-    maps = max(1.0, _CHUNK_BYTES / (positions * itemsize))
-    share = min(1.0, (maps / (n_stimuli * n_units)) ** 0.5)
-    stimuli = min(n_stimuli, max(1, round(n_stimuli * share)))
-    units = min(n_units, max(1, round(maps / stimuli)))
+    n_units, a_map = shape[0], int(np.prod(shape[1:])) * itemsize
+    least, most = (n_bytes / a_map for n_bytes in _CHUNK_BYTES)  # maps a chunk
+    stimuli, units = min(n_stimuli, _CHUNK_SIDE), min(n_units, _CHUNK_SIDE)
+    if stimuli * units < least:  # small maps: the smallest chunk, as many units as stimuli
+        units = _evenly(n_units, max(units, round(least**0.5)))
+        stimuli = _evenly(n_stimuli, max(stimuli, math.ceil(least / units)))
+        units = _evenly(n_units, max(units, math.ceil(least / stimuli)))
+    elif stimuli * units > most:  # large maps
+        units = min(units, max(1, int(most**0.5)))
+        stimuli = min(stimuli, max(1, int(most / units)))
+        units = min(n_units, max(units, min(_CHUNK_SIDE, int(most / stimuli))))
     return (stimuli, units, *shape[1:])
+
+
+def _evenly(total: int, side: int) -> int:
+    """Enlarge a side so that whole chunks cover `total` with little beyond it: HDF5 stores the rest of a chunk, too."""
+    return math.ceil(total / max(1, total // side))
 
 
 def pack(
@@ -105,6 +118,9 @@ def pack(
             _describe(group, data, layer, ("stimulus", *kept_dims(layer, keep)), stimulus_ids)
             progress.update(1)
         file.attrs["complete"] = True
+        file.flush()
+        n_bytes = file.id.get_filesize()
+    os.truncate(temporary, n_bytes)
 
 
 def read_header(path: Path) -> dict[str, Any]:

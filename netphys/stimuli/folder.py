@@ -91,7 +91,8 @@ def _read_metadata(path: Path, folder: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        table = pd.read_csv(path, dtype={"stimulus_id": str, "file": str}, encoding="utf-8")
+        # converters, not dtype: a stimulus may be called "NA" or "1.0"
+        table = pd.read_csv(path, converters={"stimulus_id": str, "file": str}, encoding="utf-8")
     except (ValueError, UnicodeDecodeError) as error:
         raise StimulusError(f"{path} is not a CSV table in UTF-8: {str(error).splitlines()[0]}") from None
     if "file" not in table:

@@ -38,8 +38,8 @@ def load_stimuli(address: str | Path, *, seed: int = 0, skip_broken: bool = Fals
 
     Examples
     --------
-    >>> load_stimuli("world:scenes?n=4&size=32")
-    StimulusSet(world:scenes: 4 stimuli; scene, category, ...)
+    >>> load_stimuli("world:scenes?n=4&size=32")  # doctest: +ELLIPSIS
+    StimulusSet(world:scenes: 4 stimuli; ...)
     """
     body, query = split_address(str(address))
     if body.startswith("world:"):

@@ -1,51 +1,70 @@
-"""What the figures of a study show, in words, and which RDMs stand side by side."""
+"""What the figures show, in words, and which RDMs stand side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netphys.studies.study import RSAOptions
+
 if TYPE_CHECKING:
     import pandas as pd
+    from rsatoolbox.rdm import RDMs
 
-    from netphys.studies.running import _Run
+__all__ = ["REFERENCE", "agreement_caption", "best_layers", "findings", "rdm_caption", "sheet_caption", "shown_rdms"]
 
-__all__ = ["agreement_caption", "best_layers", "rdm_caption", "sheet_caption", "shown_rdms"]
+REFERENCE = "neural"  # in the column ``training``: not a network, but neural data taken as a model
 
 
 def best_layers(scores: pd.DataFrame, dataset: str) -> dict[str, str]:
     """Return the layer of each network that agrees best with a set of neural data."""
-    from netphys.studies.running import REFERENCE
-
     rows = scores[(scores["dataset"] == dataset) & (scores["training"] != REFERENCE) & scores["score"].notna()]
     best = rows.loc[rows.groupby("network", sort=False)["score"].idxmax()]
     return dict(zip(best["network"], best["layer"]))
 
 
-def shown_rdms(run: _Run, scores: pd.DataFrame) -> tuple[list[tuple[str, Any]], pd.DataFrame]:
-    """Choose RDMs to show: each set of neural data, and of each network the layer that agrees best with the last set.
+def findings(scores: pd.DataFrame) -> list[str]:
+    """Say, a line a set of neural data and network, which layer agrees best."""
+    lines = []
+    for dataset in dict.fromkeys(scores["dataset"]):
+        of_data = scores[scores["dataset"] == dataset]
+        for network, layer in best_layers(scores, dataset).items():
+            row = of_data[(of_data["network"] == network) & (of_data["layer"] == layer)].iloc[0]
+            interval = f" [{row['ci_low']:.2f}, {row['ci_high']:.2f}]" if np.isfinite(row["ci_low"]) else ""
+            lines.append(f"{dataset} · {network}: {row['score']:.2f}{interval} at {layer}")
+    return lines
+
+
+def shown_rdms(
+    neural: Mapping[str, RDMs], networks: Mapping[str, RDMs], scores: pd.DataFrame
+) -> tuple[list[tuple[str, Any]], pd.DataFrame]:
+    """Choose RDMs to show: neural data, and of each network the layer that agrees best with the last of them.
+
+    Parameters
+    ----------
+    neural : mapping
+        Name → one RDM (pooled over subjects).
+    networks : mapping
+        Name → RDMs of its layers.
+    scores : pandas.DataFrame
+        The tidy frame.
 
     Returns
     -------
     entries : list of (title, RDMs)
+        All in the order of stimuli of the first.
     table : pandas.DataFrame
         The dissimilarities, a row a pair of stimuli.
     """
     import pandas as pd
 
-    from netphys.studies.running import _load_rdms, _pooled
-
-    entries: list[tuple[str, Any]] = []
-    for entry in run.study.neural:
-        pooled = _pooled(run._neural_path(entry.name))["RDM"]
-        entries.append((entry.name, pooled))
-    last = run.study.neural[-1].name
-    for network, layer in best_layers(scores, last).items():
-        rdms = _load_rdms(run._rdm_path(network))
+    entries: list[tuple[str, Any]] = list(neural.items())
+    for network, layer in best_layers(scores, list(neural)[-1]).items():
+        rdms = networks[network]
         row = list(rdms.rdm_descriptors["layer"]).index(layer)
-        title = f"{network}\n{layer}" if layer != network else network
-        entries.append((title, rdms[row]))
+        entries.append((f"{network}\n{layer}" if rdms.n_rdm > 1 else network, rdms[row]))
     ids = [str(each) for each in entries[0][1].pattern_descriptors["stimulus_id"]]
     entries = [(title, _in_order(rdm, ids)) for title, rdm in entries]
     first, second = np.triu_indices(len(ids), 1)
@@ -55,22 +74,20 @@ def shown_rdms(run: _Run, scores: pd.DataFrame) -> tuple[list[tuple[str, Any]], 
     return entries, table
 
 
-def _in_order(rdm: Any, ids: list[str]) -> Any:
-    """Bring the stimuli of an RDM into a given order."""
+def _in_order(rdm: RDMs, ids: Sequence[str]) -> RDMs:
+    """Bring the stimuli of an RDM into a given order; those that are not named are left out."""
     own = [str(each) for each in rdm.pattern_descriptors["stimulus_id"]]
-    if own == ids:
+    if own == list(ids):
         return rdm
     from rsatoolbox.rdm import RDMs
 
     rows = [own.index(each) for each in ids]
     square = rdm.get_matrices()[:, rows][:, :, rows]
-    descriptors = {key: list(value) for key, value in rdm.rdm_descriptors.items() if key != "index"}
-    return RDMs(square, rdm_descriptors=descriptors, pattern_descriptors={"stimulus_id": ids})
+    return RDMs(square, pattern_descriptors={"stimulus_id": list(ids)})
 
 
-def agreement_caption(run: _Run, scores: pd.DataFrame) -> str:
+def agreement_caption(options: RSAOptions, scores: pd.DataFrame) -> str:
     """Say what the figure of agreement shows."""
-    options = run.study.rsa
     if options.n_bootstraps:
         dof = int(scores["n_stimuli"].iloc[0]) - 1
         interval = (
@@ -80,25 +97,43 @@ def agreement_caption(run: _Run, scores: pd.DataFrame) -> str:
         )
     else:
         interval = "No intervals were asked for (n_bootstraps = 0)."
+    ceilings = (
+        "Grey bands are noise ceilings over subjects (lower: each subject with the mean of the others; upper: with the "
+        "mean of all)."
+        if scores["ceiling_low"].notna().any()
+        else "A single RDM of neural data has no noise ceiling."
+    )
+    if scores["ceiling_low"].notna().any() and scores["ceiling_low"].isna().any():
+        ceilings += " Data of a single RDM have none, and the panel says so."
+    dashed = (
+        " Dashed lines take other neural data, or the noise-free truth of simulated data, as a model."
+        if (scores["training"] == REFERENCE).any()
+        else ""
+    )
     return (
-        f"Agreement of every layer's RDM ({options.rdm} distance) with that of neural data: mean over subjects of the "
-        f"{options.compare} correlation. {interval} Grey bands are noise ceilings over subjects (lower: each subject "
-        "with the mean of the others; upper: with the mean of all); data of a single RDM allow none, and the panel says "
-        "so. Dashed lines take other neural data, or the noise-free truth of simulated data, as a model."
+        f"Agreement of every layer's RDM ({options.rdm} distance) with that of neural data: mean over subjects of "
+        f"{_MEASURE[options.compare]}. {interval} {ceilings}{dashed}"
     )
 
 
-def rdm_caption(run: _Run) -> str:
-    """Say what the figure of RDMs shows."""
-    sorted_by = f", sorted by {run.study.figures.groups.replace('_', ' ')}" if run.groups else ""
+_MEASURE = {
+    "spearman": "Spearman's rank correlation",
+    "corr": "Pearson's correlation",
+    "cosine": "the cosine",
+    "rho-a": "ρ-a (Spearman's correlation, ties broken at random)",
+}
+
+
+def rdm_caption(last: str, groups: str = "") -> str:
+    """Say what the figure of RDMs shows; `last` is the set of neural data by which layers were chosen."""
+    sorted_by = f", sorted by {groups.replace('_', ' ')}" if groups else ""
     return (
         f"RDMs side by side{sorted_by}: dissimilarities as percentiles (0: the most similar pair of stimuli, 100: the "
         "least), as in Kriegeskorte et al. (2008). Neural data of several subjects are averaged as ranks. Of each "
-        f"network the layer is shown that agrees best with {run.study.neural[-1].name}."
+        f"network the layer is shown that agrees best with {last}."
     )
 
 
-def sheet_caption(run: _Run) -> str:
+def sheet_caption(n: int) -> str:
     """Say what the sheet of stimuli shows."""
-    n = len(run.stimuli)
-    return f"Stimuli: {min(n, 60)} of {n}, spread over the set in its order." if n > 60 else f"All {n} stimuli."
+    return f"Stimuli: 60 of {n}, spread over the set in its order." if n > 60 else f"All {n} stimuli."

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netphys.networks import Network, Preprocess
 from netphys.provenance import versions
+from netphys.studies.study import RSAOptions
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from netphys.studies.running import _Run
 
-__all__ = ["methods_text"]
+__all__ = ["analysis_text", "methods_text", "references_text", "rsa_references", "software_text"]
 
 _REFERENCES = {
     "kriegeskorte": "Kriegeskorte N, Mur M, Bandettini P (2008). Representational similarity analysis. "
@@ -35,9 +37,9 @@ def methods_text(run: _Run, networks: dict[str, Network], scores: pd.DataFrame) 
         _stimuli(run),
         _networks(run, networks, scores),
         _neural(run),
-        _analysis(run, scores),
-        _software(run),
-        "## References\n\n" + "\n".join(f"- {_REFERENCES[key]}" for key in _cited(run)),
+        analysis_text(run.study.rsa, int(scores["n_stimuli"].iloc[0])),
+        f"{software_text()} Seed {run.study.seed}; `study.toml` repeats the analysis.",
+        references_text(_cited(run)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -47,8 +49,8 @@ def _stimuli(run: _Run) -> str:
     text = f"**Stimuli.** {len(run.stimuli)} images from `{address}` (digest `{run.stimuli.digest[:12]}`)"
     if address.startswith("world:"):
         text += (
-            ", generated scenes of textured, shaded objects on backgrounds; the kind of scene decides which objects are "
-            "likely, and every latent variable is known"
+            ", generated scenes of textured, shaded objects on backgrounds; the kind of scene decides which objects "
+            "are likely, and every latent variable is known"
         )
     if run.stimuli.left_out:
         text += f"; {len(run.stimuli.left_out)} broken files were left out"
@@ -96,19 +98,23 @@ def _preprocessing(network: Network) -> str:
 
 def _neural(run: _Run) -> str:
     lines = []
-    for entry in run.study.neural:
-        data = run.neural[entry.name]
-        who = f"{len(data.subjects)} subjects" if len(data.subjects) > 1 else "one RDM"
-        text = f"{entry.name}: {who if data.kind == 'rdms' else f'{len(data.subjects)} subjects'}; {data.source}"
-        if data.assembly is not None and "reliability" in data.assembly.attrs:
-            text += f" (reliability of a neuroid's mean {float(data.assembly.attrs['reliability']):.2f})"
+    for name, brain in run.brains.items():
+        facts = brain.facts
+        n = len(facts["subjects"])
+        who = "one RDM" if facts["kind"] == "rdms" and n == 1 else f"{n} subjects"
+        text = f"{name}: {who}; {facts['source']}"
+        if "reliability" in facts["attributes"]:
+            simulated = facts["attributes"]
+            text += (
+                f" ({simulated['n_repetitions']} repetitions; share of the signal that stimuli's features explain "
+                f"{simulated['shared']:g}; reliability of a neuroid's mean {simulated['reliability']:.2f})"
+            )
         lines.append(text)
     return "**Neural data.** " + ". ".join(lines) + "."
 
 
-def _analysis(run: _Run, scores: pd.DataFrame) -> str:
-    options = run.study.rsa
-    n = int(scores["n_stimuli"].iloc[0])
+def analysis_text(options: RSAOptions, n: int) -> str:
+    """Say how RDMs of `n` stimuli were made and compared."""
     text = (
         f"**Representational similarity analysis.** For every layer, all units at all positions made one pattern a "
         f"stimulus; the representational dissimilarity matrix (RDM) holds the {options.rdm} distance of every pair of "
@@ -127,15 +133,24 @@ def _analysis(run: _Run, scores: pd.DataFrame) -> str:
     return text
 
 
-def _software(run: _Run) -> str:
-    named = ", ".join(f"{name} {version}" for name, version in versions().items())
-    return f"**Software.** {named}. Seed {run.study.seed}; `study.toml` repeats the analysis."
+def software_text() -> str:
+    """Name the software and its versions."""
+    return "**Software.** " + ", ".join(f"{name} {version}" for name, version in versions().items()) + "."
+
+
+def references_text(keys: Sequence[str]) -> str:
+    """List the papers that were cited."""
+    return "## References\n\n" + "\n".join(f"- {_REFERENCES[key]}" for key in keys)
+
+
+def rsa_references(options: RSAOptions) -> list[str]:
+    """Name the papers that :func:`analysis_text` cites."""
+    return ["kriegeskorte", "nili", *(["schutt", "benjamini"] if options.n_bootstraps else [])]
 
 
 def _cited(run: _Run) -> list[str]:
-    keys = ["kriegeskorte", "nili"]
-    if run.study.rsa.n_bootstraps:
-        keys += ["schutt", "benjamini"]
-    if any("gabor_energy" in entry.address or "region=V1" in entry.address for entry in [*run.study.networks, *run.study.neural]):
+    keys = rsa_references(run.study.rsa)
+    addresses = [each.address for each in run.study.networks] + [each.address for each in run.study.neural]
+    if any("gabor_energy" in address or "region=V1" in address for address in addresses):
         keys.append("adelson")
     return keys

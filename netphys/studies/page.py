@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from netphys.files import slug, write_text
 from netphys.provenance import versions
+from netphys.studies.captions import REFERENCE, best_layers
 from netphys.studies.methods import methods_text
 from netphys.studies.study import study_toml
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from netphys.networks import Network
     from netphys.studies.running import _Run
 
-__all__ = ["render", "write_page"]
+__all__ = ["paragraphs", "render", "summary_rows", "write_if_changed", "write_page"]
 
 
 def write_page(run: _Run, networks: dict[str, Network], scores: pd.DataFrame, figures: dict[str, str]) -> None:
@@ -26,19 +27,23 @@ def write_page(run: _Run, networks: dict[str, Network], scores: pd.DataFrame, fi
     page = render(
         title=run.study.title,
         description=" ".join(run.study.description.split()),
-        summary=_summary(scores),
+        summary=summary_rows(scores),
         figures=[{"name": name, "caption": caption} for name, caption in figures.items()],
         networks=[_network_row(run, entry, networks[entry.name]) for entry in run.study.networks],
-        neural=[{"name": entry.name, "source": run.neural[entry.name].source} for entry in run.study.neural],
-        methods=_paragraphs(methods),
+        methods=paragraphs(methods),
+        scores="scores.csv",
         files=_files(run),
         versions=versions(),
         seed=run.study.seed,
     )
     for name, text in (("study.toml", study_toml(run.study)), ("methods.md", methods), ("index.html", page)):
-        path = run.folder / name
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            write_text(path, text)
+        write_if_changed(run.folder / name, text)
+
+
+def write_if_changed(path: Path, text: str) -> None:
+    """Commit a text file unless it holds the same already."""
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
 
 
 def render(**values: Any) -> str:
@@ -50,11 +55,8 @@ def render(**values: Any) -> str:
     return environment.from_string(source).render(**values)
 
 
-def _summary(scores: pd.DataFrame) -> list[dict[str, Any]]:
+def summary_rows(scores: pd.DataFrame) -> list[dict[str, Any]]:
     """One row a set of neural data and network: the best layer."""
-    from netphys.studies.captions import best_layers
-    from netphys.studies.running import REFERENCE
-
     rows = []
     for dataset in dict.fromkeys(scores["dataset"]):
         of_data = scores[scores["dataset"] == dataset]
@@ -96,12 +98,17 @@ def _files(run: _Run) -> list[dict[str, str]]:
         ("methods.md", "what was done, in a paper's words"),
         ("study.toml", "the study as it was run; netphys run study.toml repeats it"),
     ]
-    listed += [(f"rdms/{slug(each.name)}.h5", f"RDMs of {each.name} (rsatoolbox's HDF5)") for each in run.study.networks]
+    listed += [
+        (f"rdms/{slug(each.name)}.h5", f"RDMs of {each.name} (rsatoolbox's HDF5)") for each in run.study.networks
+    ]
     listed += [(f"neural/{slug(each.name)}.rdms.h5", f"RDMs of {each.name}") for each in run.study.neural]
-    return [{"path": path, "what": what} for path, what in listed if Path(run.folder / path).exists() or "/" not in path]
+    listed += [(f"neural/{slug(each.name)}.nc", f"responses of {each.name} (netCDF)") for each in run.study.neural]
+    return [
+        {"path": path, "what": what} for path, what in listed if Path(run.folder / path).exists() or "/" not in path
+    ]
 
 
-def _paragraphs(markdown: str) -> list[dict[str, Any]]:
+def paragraphs(markdown: str) -> list[dict[str, Any]]:
     """Split our own methods text (headings, bold leads, lists) for the template."""
     blocks: list[dict[str, Any]] = []
     for block in markdown.strip().split("\n\n"):

@@ -6,31 +6,30 @@ depends on it, and a killed run goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from netphys.errors import StudyError
-from netphys.files import committing, ensure_folder, slug, write_json, write_text
+from netphys.files import slug, write_json, write_text
 from netphys.provenance import code_digest, provenance
+from netphys.studies.brain import Brain
+from netphys.studies.captions import REFERENCE, findings
+from netphys.studies.rdm_files import load_rdms, pooled, save_rdms
 from netphys.studies.steps import Step, Steps, opened
-from netphys.studies.study import NetworkEntry, NeuralEntry, Study, read_study, study_toml
+from netphys.studies.study import NetworkEntry, NeuralEntry, Study, read_study
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rsatoolbox.rdm import RDMs
 
     from netphys.networks import Network
-    from netphys.neural import NeuralData
     from netphys.stimuli import StimulusSet
 
-__all__ = ["REFERENCE", "StudyResult", "run_study"]
-
-REFERENCE = "neural"  # in the column ``training``: not a network, but neural data taken as a model
+__all__ = ["StudyResult", "run_study"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,15 +50,7 @@ class StudyResult:
 
     def findings(self) -> list[str]:
         """Say, a line a set of neural data and network, which layer agrees best."""
-        lines = []
-        rows = self.scores[self.scores["training"] != REFERENCE]
-        for (dataset, network), part in rows.groupby(["dataset", "network"], sort=False):
-            if part["score"].isna().all():
-                continue
-            best = part.loc[part["score"].idxmax()]
-            interval = f" [{best['ci_low']:.2f}, {best['ci_high']:.2f}]" if best["ci_low"] == best["ci_low"] else ""
-            lines.append(f"{dataset} · {network}: {best['score']:.2f}{interval} at {best['layer']}")
-        return lines
+        return findings(self.scores)
 
 
 def run_study(
@@ -111,19 +102,23 @@ class _Run:
 
     def __init__(self, study: Study, folder: Path, steps: Steps) -> None:
         self.study, self.folder, self.steps = study, folder, steps
+        self.brains = {entry.name: Brain(entry, self.stimuli, folder, study.rsa.rdm) for entry in study.neural}
 
     def everything(self) -> StudyResult:
         """Run all steps in their order."""
         from netphys.studies.page import write_page
 
-        self.neural  # noqa: B018 - a mistake in it is said before anything is recorded
+        for brain in self.brains.values():
+            brain.check()
         networks = {entry.name: self._network(entry) for entry in self.study.networks}
         rdm_steps = {entry.name: self._rdms(entry, networks[entry.name]) for entry in self.study.networks}
-        for entry in self.study.neural:
-            self._neural_files(entry)
+        for brain in self.brains.values():
+            brain.run(self.steps)
         parts = []
         for entry in self.study.neural:
-            parts += [self._compare(entry, each, networks[each.name], rdm_steps[each.name]) for each in self.study.networks]
+            parts += [
+                self._compare(entry, each, networks[each.name], rdm_steps[each.name]) for each in self.study.networks
+            ]
             parts += self._references(entry)
         scores = self._scores(parts)
         figures = self._figures(scores, rdm_steps)
@@ -138,19 +133,6 @@ class _Run:
         entry = self.study.stimuli
         return load_stimuli(entry.address, seed=self.study.seed, skip_broken=entry.skip_broken)
 
-    @cached_property
-    def neural(self) -> dict[str, NeuralData]:
-        """What the brain did, each set matched with the stimuli."""
-        from netphys.matching import match_stimuli
-        from netphys.neural import load_neural
-
-        loaded = {}
-        for entry in self.study.neural:
-            data = load_neural(entry.address, ids=entry.ids or None, stimuli=self.stimuli, name=entry.name)
-            match_stimuli(self.stimuli.ids, data.stimulus_ids, model=self.stimuli.name, data=entry.name)
-            loaded[entry.name] = data
-        return loaded
-
     # Recording and RDMs
 
     def _network(self, entry: NetworkEntry) -> Network:
@@ -163,9 +145,13 @@ class _Run:
         """Record a network and make the RDMs of its layers; two steps."""
         from netphys.recording import load_recording, record
         from netphys.recording.recorder import recording_plan
-        from netphys.rsa import rdms
 
-        options = {"layers": entry.layers, "keep": entry.keep, "device": self.study.device, "seed": self.study.seed}
+        options: dict[str, Any] = {
+            "layers": entry.layers,
+            "keep": entry.keep,
+            "device": self.study.device,
+            "seed": self.study.seed,
+        }
         plan = recording_plan(network, self.stimuli, **options)
         recorded = self.folder / "recordings" / f"{slug(entry.name)}.h5"
 
@@ -174,8 +160,10 @@ class _Run:
             return [recorded]
 
         def make_rdms() -> list[Path]:
+            from netphys.rsa import rdms
+
             made = rdms(load_recording(recorded), method=self.study.rsa.rdm)
-            return [_save_rdms(made, self._rdm_path(entry.name))]
+            return [save_rdms(made, self._rdm_path(entry.name))]
 
         labels = {"name": network.name, "training": network.training}
         digest = self.steps.run(f"recording/{entry.name}", {**plan, **labels}, make_recording)
@@ -185,35 +173,6 @@ class _Run:
     def _rdm_path(self, name: str) -> Path:
         return self.folder / "rdms" / f"{slug(name)}.h5"
 
-    def _neural_path(self, name: str, kind: str = "rdms") -> Path:
-        return self.folder / "neural" / f"{slug(name)}.{kind}.h5"
-
-    def _neural_files(self, entry: NeuralEntry) -> None:
-        """Write RDMs of neural data, of its truth where it has one, and the assembly."""
-        data = self.neural[entry.name]
-
-        def make() -> list[Path]:
-            from netphys.neural import write_assembly
-            from netphys.rsa import rdms
-
-            method = self.study.rsa.rdm
-            of_data = data.to_rdms() if data.kind == "rdms" else rdms(data.assembly, method=method)
-            paths = [_save_rdms(of_data, self._neural_path(entry.name))]
-            if data.truth is not None:
-                truth = rdms({"truth": data.truth}, method=method, stimulus_ids=data.stimulus_ids)
-                paths.append(_save_rdms(truth, self._neural_path(entry.name, "truth")))
-            if data.assembly is not None:
-                path = self.folder / "neural" / f"{slug(entry.name)}.nc"
-                write_assembly(data.assembly, path)
-                paths.append(path)
-            return paths
-
-        self.steps.run(f"neural/{entry.name}", self._neural_inputs(entry), make)
-
-    def _neural_inputs(self, entry: NeuralEntry) -> dict[str, Any]:
-        method = self.study.rsa.rdm if self.neural[entry.name].kind == "assembly" else "given"
-        return {"neural": self.neural[entry.name].digest, "method": method, "code": code_digest("neural", "rsa")}
-
     # Comparison
 
     def _compare(self, entry: NeuralEntry, network: NetworkEntry, loaded: Network, rdm_step: str) -> Path:
@@ -222,41 +181,50 @@ class _Run:
             entry,
             network.name,
             {"rdms": rdm_step},
-            lambda: _load_rdms(self._rdm_path(network.name)),
+            lambda: load_rdms(self._rdm_path(network.name)),
             training=loaded.training,
         )
 
     def _references(self, entry: NeuralEntry) -> list[Path]:
         """Compare other neural data, and the truth of simulated data, as models of a set."""
         paths = []
-        if self.neural[entry.name].truth is not None:
-            inputs = {"truth": self._neural_inputs(entry)}
-            path = self._neural_path(entry.name, "truth")
-            paths.append(self._evaluate(entry, "true responses", inputs, lambda: _load_rdms(path), training=REFERENCE))
+        brain = self.brains[entry.name]
+        if brain.facts["has_truth"]:
+            truth = brain.path("truth.h5")
+            inputs = {"truth": brain.inputs}
+            paths.append(self._evaluate(entry, "true responses", inputs, lambda: load_rdms(truth), training=REFERENCE))
         for other in entry.compare_with:
-            inputs = {"other": self._neural_inputs(next(each for each in self.study.neural if each.name == other))}
-            path = self._neural_path(other)
-            paths.append(self._evaluate(entry, other, inputs, lambda path=path: _pooled(path), training=REFERENCE))
+            paths.append(
+                self._evaluate(
+                    entry,
+                    other,
+                    {"other": self.brains[other].inputs},
+                    partial(_as_model, self.brains[other].path("rdms.h5")),
+                    training=REFERENCE,
+                )
+            )
         return paths
 
-    def _evaluate(self, entry: NeuralEntry, model: str, inputs: Mapping[str, Any], models: Any, *, training: str) -> Path:
+    def _evaluate(
+        self, entry: NeuralEntry, model: str, inputs: Mapping[str, Any], models: Callable[[], Any], *, training: str
+    ) -> Path:
         """Score RDMs on a set of neural data; one cached step."""
-        from netphys.rsa import evaluate
-
-        options = self.study.rsa
+        options, brain = self.study.rsa, self.brains[entry.name]
         stem = f"{slug(entry.name)}--{slug(model)}"
         path = self.folder / "rsa" / f"{stem}.csv"
 
         def make() -> list[Path]:
+            from netphys.rsa import evaluate
+
             result = evaluate(
                 models(),
-                _load_rdms(self._neural_path(entry.name)),
+                load_rdms(brain.path("rdms.h5")),
                 method=options.compare,
                 n_bootstraps=options.n_bootstraps,
                 network=model,
                 training=training,
                 dataset=entry.name,
-                region=self.neural[entry.name].region or None,
+                region=brain.facts["region"] or None,
                 seed=self.study.seed,
             )
             result.save(path.parent, stem)
@@ -264,7 +232,7 @@ class _Run:
 
         depends = {
             **inputs,
-            "neural": self._neural_inputs(entry),
+            "neural": brain.inputs,
             "options": {"compare": options.compare, "n_bootstraps": options.n_bootstraps},
             "labels": [entry.name, model, training],
             "seed": self.study.seed,
@@ -292,7 +260,6 @@ class _Run:
 
     def _figures(self, scores: pd.DataFrame, rdm_steps: Mapping[str, str]) -> dict[str, str]:
         """Draw what the page shows; returns name → caption."""
-        from netphys.figures import agreement_figure, rdm_figure, save_figure, sheet_figure
         from netphys.studies.captions import agreement_caption, rdm_caption, sheet_caption, shown_rdms
 
         folder = self.folder / "figures"
@@ -303,14 +270,22 @@ class _Run:
             return provenance("run_study", msgspec.to_builtins(self.study), inputs, seed=self.study.seed)
 
         def draw_agreement() -> list[Path]:
+            from netphys.figures import agreement_figure, save_figure
+
             return save_figure(agreement_figure(scores), folder / "agreement", data=scores, made=made(compared))
 
         def draw_rdms() -> list[Path]:
-            entries, table = shown_rdms(self, scores)
+            from netphys.figures import rdm_figure, save_figure
+
+            neural = {name: pooled(load_rdms(brain.path("rdms.h5"))) for name, brain in self.brains.items()}
+            networks = {each.name: load_rdms(self._rdm_path(each.name)) for each in self.study.networks}
+            entries, table = shown_rdms(neural, networks, scores)
             figure = rdm_figure(entries, groups=self.groups)
             return save_figure(figure, folder / "rdms", data=table, made=made({**compared, **rdm_steps}))
 
         def draw_sheet() -> list[Path]:
+            from netphys.figures import save_figure, sheet_figure
+
             figure = sheet_figure(self.stimuli)
             return save_figure(figure, folder / "stimuli", data=None, made=made({"stimuli": self.stimuli.digest}))
 
@@ -320,9 +295,9 @@ class _Run:
         self.steps.run("figures/rdms", rdm_inputs, draw_rdms)
         self.steps.run("figures/stimuli", {"stimuli": self.stimuli.digest, "code": code}, draw_sheet)
         return {
-            "stimuli": sheet_caption(self),
-            "agreement": agreement_caption(self, scores),
-            "rdms": rdm_caption(self),
+            "stimuli": sheet_caption(len(self.stimuli)),
+            "agreement": agreement_caption(self.study.rsa, scores),
+            "rdms": rdm_caption(self.study.neural[-1].name, self.study.figures.groups if self.groups else ""),
         }
 
     @cached_property
@@ -334,29 +309,6 @@ class _Run:
         return {str(row["stimulus_id"]): str(row[column]).replace("_", " ") for _, row in metadata.iterrows()}
 
 
-def _save_rdms(rdms: RDMs, path: Path) -> Path:
-    """Commit RDMs as rsatoolbox's HDF5."""
-    ensure_folder(path.parent)
-    with committing(path) as temporary:
-        rdms.save(str(temporary), file_type="hdf5")
-    return path
-
-
-def _load_rdms(path: Path) -> RDMs:
-    """Load RDMs from rsatoolbox's HDF5."""
-    from rsatoolbox.rdm import load_rdm
-
-    return load_rdm(str(path), file_type="hdf5")
-
-
-def _pooled(path: Path) -> dict[str, Any]:
-    """Pool RDMs of subjects (mean of ranks) into one model."""
-    from netphys.rsa.ceilings import pool
-
-    rdms = _load_rdms(path)
-    if rdms.n_rdm == 1:
-        return {"RDM": rdms}
-    from rsatoolbox.rdm import RDMs
-
-    pooled = pool(rdms.get_vectors(), "spearman")[None]
-    return {"RDM": RDMs(pooled, pattern_descriptors=rdms.pattern_descriptors)}
+def _as_model(path: Path) -> dict[str, RDMs]:
+    """Take neural data as a model: one RDM, pooled over subjects."""
+    return {"RDM": pooled(load_rdms(path))}

@@ -54,14 +54,14 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """What all tables of a study share: unknown keys are refused."""
 
 
-class StimuliEntry(_Entry):
+class StimuliEntry(_Entry, frozen=True):
     """``[stimuli]``: what is shown."""
 
     address: str
     skip_broken: bool = False
 
 
-class NetworkEntry(_Entry):
+class NetworkEntry(_Entry, frozen=True):
     """``[[networks]]``: who looks. `training` overrides what the address says."""
 
     name: str
@@ -71,7 +71,7 @@ class NetworkEntry(_Entry):
     keep: str = "all"
 
 
-class NeuralEntry(_Entry):
+class NeuralEntry(_Entry, frozen=True):
     """``[[neural]]``: what the brain did. `compare_with` names other neural data drawn beside, as a model of these."""
 
     name: str
@@ -80,7 +80,7 @@ class NeuralEntry(_Entry):
     compare_with: tuple[str, ...] = ()
 
 
-class RSAOptions(_Entry):
+class RSAOptions(_Entry, frozen=True):
     """``[rsa]``: how RDMs are made and compared."""
 
     rdm: str = "correlation"
@@ -88,14 +88,14 @@ class RSAOptions(_Entry):
     n_bootstraps: int = 1000
 
 
-class FigureOptions(_Entry):
+class FigureOptions(_Entry, frozen=True):
     """``[figures]``: `groups` is the column of the stimuli's metadata by which RDMs are sorted."""
 
     groups: str = "category"
     caption: str = ""
 
 
-class Study(_Entry):
+class Study(_Entry, frozen=True):
     """A whole study."""
 
     title: str

@@ -82,6 +82,17 @@ def test_recording_gives_one_rdm_a_layer():
     assert rdms(recording, layers=["fc"]).rdm_descriptors["layer_index"] == [1]
 
 
+def test_the_package_s_own_recording():
+    from netphys.recording import Recording
+
+    toy = toy_recording()
+    recording = Recording.from_arrays(toy.activations, IDS, name="toy")
+    found, expected = rdms(recording), rdms(toy)
+    np.testing.assert_allclose(found.get_vectors(), expected.get_vectors(), atol=1e-12)
+    assert found.rdm_descriptors == expected.rdm_descriptors
+    assert found.pattern_descriptors == expected.pattern_descriptors
+
+
 def test_assembly_gives_one_rdm_an_animal_of_averaged_repetitions_in_order_of_appearance():
     data = assembly()
     data.values[4] = np.nan  # a presentation that was lost

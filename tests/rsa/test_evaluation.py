@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from netphys.errors import LayerNotFound, MatchError, OptionError
+from netphys.inference import t_p
 from netphys.rsa import COMPARISONS, compare, dissimilarities, evaluate, rdms
 from netphys.scores import COLUMNS
 
@@ -80,17 +81,23 @@ def test_shuffled_stimuli_score_nothing():
     assert found.difference("true", "shuffled").p < 0.001
 
 
-def test_false_positives_of_unrelated_models_are_at_their_level():
-    """1000 experiments: new stimuli, a shared RDM, 4 subjects and a model that knows nothing of it."""
-    positives, missed, n_experiments = 0, 0, 1000
+def test_false_positives_of_unrelated_models_are_at_most_their_level():
+    """1000 experiments of 20 new stimuli, a shared geometry, 4 subjects and a model that knows nothing of it.
+
+    Measured: 2.8 %. The bootstrap over stimuli is conservative, rsatoolbox's too: a pair's own noise is weighted by
+    c_i c_j, whose variance is 3, so that part of the variance is counted three times.
+    """
+    positives, naive, n_experiments, n_pairs = 0, 0, 1000, 190
     for seed in range(n_experiments):
         rng = np.random.default_rng([7, seed])
         brain, model = rng.normal(size=(20, 10)), rng.normal(size=(20, 10))
-        data = [dissimilarities(brain + 0.7 * rng.normal(size=(20, 10)), "euclidean") for _ in range(4)]
-        found = evaluate(dissimilarities(model, "euclidean"), data, method="corr", n_bootstraps=100, seed=seed)
-        positives += found.p[0] < 0.05
-        missed += not found.ci_low[0] < 0 < found.ci_high[0]
-    print(positives / n_experiments, missed / n_experiments)
+        data = np.array([dissimilarities(brain + 0.7 * rng.normal(size=(20, 10)), "euclidean") for _ in range(4)])
+        model = dissimilarities(model, "euclidean")
+        positives += evaluate(model, data, method="corr", n_bootstraps=100, seed=seed).p[0] < 0.05
+        r = compare(model, data.mean(axis=0), method="corr")[0, 0]
+        naive += t_p(r, (1 - r**2) / (n_pairs - 2), n_pairs - 2) < 0.05
+    assert 0.01 < positives / n_experiments < 0.05 + 2 * np.sqrt(0.05 * 0.95 / n_experiments)
+    assert naive / n_experiments > 0.1  # negative control, 16 %: pairs taken for independent, though they share stimuli
 
 
 def test_equal_seeds_give_equal_bits_and_other_seeds_do_not():

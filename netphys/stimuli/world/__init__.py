@@ -1,8 +1,8 @@
 """The generated world: images in which every cause is known.
 
 ``world:scenes`` are images of textured, shaded objects of eight classes, built of parts, in five kinds of scene. The
-kind of scene makes some objects likely (:data:`LIKELY`), none impossible. Shape tells the class, colour does not: colours
-follow laws of material (:data:`netphys.stimuli.world.materials.LAWS`) that overlap between classes.
+kind of scene makes some objects likely (:data:`LIKELY`), none impossible. Shape tells the class, colour does not:
+colours follow laws of material (:data:`netphys.stimuli.world.materials.LAWS`) that overlap between classes.
 
 Image `i` of a seed has the same bits whatever else is rendered with it, on the same machine and device: its random
 numbers are a hash of seed, index and name, and no operation on it hangs on its batch. All latents are kept.

@@ -1,7 +1,7 @@
 """The five kinds of scene: a ground to stand on, what is behind it, and the light's colour.
 
-Each painter takes a `Stage` of images of its kind and returns linear light (image, 3, y, x). All use the same 1/f fields,
-read flat for what is upright and in perspective for what lies on the ground.
+Each painter takes a `Stage` of images of its kind and returns linear light (image, 3, y, x). All use the same 1/f
+fields, read flat for what is upright and in perspective for what lies on the ground.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Stage:
         centres = (torch.arange(size, device=device, dtype=torch.float32) + 0.5) / size
         self.x, self.y = centres[None, None, :], centres[None, :, None]
         self.horizon = column(horizon)
-        self.field = fractal(draws, "background", grid=grid_of(size), gains=(1.0, 1.0, 1.0, 1.3, 0.6, 0.6))  # the fourth is grainy, the last two smooth
+        # the fourth is grainy, the last two smooth
+        self.field = fractal(draws, "background", grid=grid_of(size), gains=(1.0, 1.0, 1.0, 1.3, 0.6, 0.6))
         self.flat = at_pixels(self.field, size)
         depth = (self.y - self.horizon).clamp(min=0.0)  # 0 at the horizon, grows toward the viewer
         self.near = depth / (1.0 - self.horizon)
@@ -49,7 +50,9 @@ class Stage:
         """Draw one number an image, (image, 1, 1)."""
         return column(self.draws.uniform(f"background/{name}", low=low, high=high))
 
-    def colour(self, name: str, hue: float, spread: float, saturation: tuple[float, float], value: tuple[float, float]) -> Tensor:
+    def colour(
+        self, name: str, hue: float, spread: float, saturation: tuple[float, float], value: tuple[float, float]
+    ) -> Tensor:
         """Draw a colour an image, linear light, (image, 3, 1, 1)."""
         u = self.draws.uniform(f"background/{name}", 3)
         rgb = hsv_to_linear(
@@ -115,7 +118,9 @@ def _meadow(stage: Stage) -> Tensor:
     lie = stage.on_ground(0.9, slice(0, 2))
     swathe = stage.on_ground(0.5, slice(5, 6))[:, 0]
     blades = stage.read(stage.x * 3.0, stage.y * 1.1, slice(2, 3))[:, 0]
-    tone = (0.42 + 0.16 * lie[:, 0] + 0.16 * swathe + 0.27 * (blades + 0.5 * stage.flat[:, 3]) * (0.35 + 0.65 * stage.near)).clamp(0.0, 1.0)
+    close = 0.35 + 0.65 * stage.near
+    tone = 0.42 + 0.16 * lie[:, 0] + 0.16 * swathe + 0.27 * (blades + 0.5 * stage.flat[:, 3]) * close
+    tone = tone.clamp(0.0, 1.0)
     grass = mix(dark, pale, tone[:, None]) * (1.05 - 0.30 * stage.near)[:, None]
     blossom = stage.colour("blossom", 0.97, 0.20, (0.05, 0.65), (0.85, 0.98))  # white, yellow, red, violet
     bloom = stage.number("bloom", 1.2, 2.4)
@@ -138,7 +143,8 @@ def _beach(stage: Stage) -> Tensor:
     water = mix(water, torch.full_like(water, 0.85), (glint * 0.55)[:, None])
     dry = stage.colour("sand", 0.105, 0.02, (0.22, 0.42), (0.68, 0.85))
     lie = stage.on_ground(0.8, slice(0, 4))
-    ripple = wave(stage.scale * stage.number("ripples", 5.0, 9.0) + 0.35 * lie[:, 0]) * smoothstep(0.35, 0.8, stage.near)
+    ripple = wave(stage.scale * stage.number("ripples", 5.0, 9.0) + 0.35 * lie[:, 0])
+    ripple = ripple * smoothstep(0.35, 0.8, stage.near)
     sand = dry * (0.92 + 0.13 * lie[:, 0] + 0.13 * stage.flat[:, 3] + 0.06 * ripple)[:, None]
     sand = sand * (0.62 + 0.38 * smoothstep(0.02, 0.16, offing - 0.03 * lie[:, 1]))[:, None]  # wet near the water
     broken = 0.5 + 0.4 * stage.flat[:, 2]
@@ -162,7 +168,8 @@ def _forest(stage: Stage) -> Tensor:
     moss = stage.colour("moss", 0.25, 0.05, (0.40, 0.65), (0.42, 0.60))
     lie = stage.on_ground(0.9, slice(0, 4))
     green = smoothstep(-0.5, 0.9, lie[:, 0])
-    floor = mix(litter, moss, green[:, None]) * (0.92 + 0.34 * lie[:, 1] + 0.20 * stage.flat[:, 3]).clamp(min=0.15)[:, None]
+    uneven = (0.92 + 0.34 * lie[:, 1] + 0.20 * stage.flat[:, 3]).clamp(min=0.15)
+    floor = mix(litter, moss, green[:, None]) * uneven[:, None]
     dapple = smoothstep(0.3, 1.2, lie[:, 2])
     floor = floor * (0.80 + 0.9 * dapple)[:, None]
     image = mix(image, floor, smoothstep(-0.012, 0.012, stage.y - stage.horizon - 0.012 * stage.flat[:, 3])[:, None])
@@ -181,8 +188,8 @@ def _forest(stage: Stage) -> Tensor:
             stage.pixel, -stage.pixel, stage.y - foot - 0.02 * (1.0 - across * across).clamp(min=0.0)
         )
         lit = (1.0 - 0.75 * across * across) * (0.85 + 0.30 * grain) + 0.25 * across
-        trunk = mix(mist, bark * 1.25, torch.full_like(stage.horizon, 0.25 + 0.75 * close)[:, None]) * lit.clamp(min=0.12)[:, None]
-        image = mix(image, trunk, cover[:, None])
+        trunk = mix(mist, bark * 1.25, torch.full_like(stage.horizon, 0.25 + 0.75 * close)[:, None])
+        image = mix(image, trunk * lit.clamp(min=0.12)[:, None], cover[:, None])
     return image
 
 
@@ -226,7 +233,8 @@ def _street(stage: Stage) -> Tensor:
     road = asphalt * (1.0 + 0.22 * lie[:, 1] + 0.20 * stage.flat[:, 3])[:, None]
     dash = smoothstep(0.30, 0.28, (fraction((stage.x - 0.5) * stage.scale * 1.2 + stage.number("dash")) - 0.5).abs())
     lane = kerb + 0.34
-    stripe = smoothstep(0.024, 0.014, (stage.near - lane).abs()) * dash * (0.75 + 0.2 * stage.flat[:, 2]).clamp(0.0, 1.0)
+    worn = (0.75 + 0.2 * stage.flat[:, 2]).clamp(0.0, 1.0)
+    stripe = smoothstep(0.024, 0.014, (stage.near - lane).abs()) * dash * worn
     road = mix(road, torch.full_like(road, 0.72), stripe[:, None])
     below = smoothstep(-0.008, 0.008, stage.near - kerb)
     ground = mix(pavement, road, below[:, None])
@@ -275,7 +283,8 @@ def _room(stage: Stage) -> Tensor:
     wide_seam = 0.03 + 0.6 * stage.scale * 5.0 * stage.pixel
     seams = smoothstep(0.0, 1.0, seam / wide_seam) * 0.35 + 0.65
     grain = stage.read(lane * 0.35 + which * 0.37, along * 0.12 + offset, slice(1, 2))[:, 0]
-    planks = plank * ((0.82 + 0.36 * tint) * seams * (1.0 + 0.20 * grain + 0.10 * stage.flat[:, 3]) * (0.75 + 0.35 * lamp))[:, None]
+    fibre = 1.0 + 0.20 * grain + 0.10 * stage.flat[:, 3]
+    planks = plank * ((0.82 + 0.36 * tint) * seams * fibre * (0.75 + 0.35 * lamp))[:, None]
     foot = 0.62 + 0.38 * smoothstep(0.0, 0.10, stage.near)
     return mix(wall, planks * foot[:, None], stage.ground[:, None])
 

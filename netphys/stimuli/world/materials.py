@@ -113,8 +113,8 @@ def surfaces(draws: Draws, object_class: Tensor, classes: tuple[str, ...]) -> Su
     """Draw the surfaces of objects of known class (image, slot), -1 where there is none."""
     slots = object_class.shape[1]
     known = object_class.clamp(min=0)
-    materials = torch.tensor([[_NAMES.index(name) for name in LAWS[each][0]] for each in classes])[known]
-    painted = draws.uniform("painted", slots) < torch.tensor([LAWS[each][1] for each in classes])[known]
+    materials = torch.tensor([[_NAMES.index(material) for material in LAWS[name][0]] for name in classes])[known]
+    painted = draws.uniform("painted", slots) < torch.tensor([LAWS[name][1] for name in classes])[known]
     materials[..., 0] = torch.where(painted, _NAMES.index("paint"), materials[..., 0])
     # the ink is of the body's material, from a draw of its own
     materials = torch.cat([materials, materials[..., :1]], -1)
@@ -122,8 +122,8 @@ def surfaces(draws: Draws, object_class: Tensor, classes: tuple[str, ...]) -> Su
     most = max(len(modes) for modes in MATERIALS.values())
     table = torch.zeros(len(_NAMES), most, 7)
     for row, modes in enumerate(MATERIALS.values()):
-        for k, mode in enumerate(modes):
-            table[row, k] = torch.tensor([mode.odds, mode.hue, mode.spread, *mode.saturation, *mode.value])
+        for k, each in enumerate(modes):
+            table[row, k] = torch.tensor([each.odds, each.hue, each.spread, *each.saturation, *each.value])
     mode = draws.choice("colour mode", table[materials][..., 0], slots, roles)
     numbers = table[materials, mode]
     jitter = draws.uniform("colour", slots, roles, 3)
@@ -132,10 +132,9 @@ def surfaces(draws: Draws, object_class: Tensor, classes: tuple[str, ...]) -> Su
     value = numbers[..., 5] + (numbers[..., 6] - numbers[..., 5]) * jitter[..., 2]
     colour = hsv_to_linear(hue, saturation, value)
     # ink that is as dark as the body would not be seen: paler ink on dark bodies, darker on pale ones
-    body, ink = colour[..., 0, :], colour[..., -1, :]
-    dark = (value[..., 0] < 0.55)[..., None]
+    dark, ink = (value[..., 0] < 0.55)[..., None], colour[..., -1, :]
     ink = torch.where(dark, 0.35 + 0.5 * ink, 0.30 * ink)
-    odds = torch.tensor([LAWS[each][2] for each in classes])[known]
+    odds = torch.tensor([LAWS[name][2] for name in classes])[known]
     return Surfaces(
         materials[..., 0],
         mode[..., 0],

@@ -66,7 +66,7 @@ def solid(
     if top is not None:
         mean, slope = (top + 1.0) * 0.5, (top - 1.0) * 0.5
         profile = (mean * mean, mean * slope * 2.0, slope * slope)
-    elif not isinstance(bulge, float) or bulge:
+    elif not _zero(bulge):
         profile = (1.0, 0.0, bulge * -1.0)
     else:
         profile = (1.0, 0.0, -1.0)
@@ -83,7 +83,7 @@ def block(
     tilt: tuple[Axis, float] = ("x", 0.0),
     shade: tuple[float, float] = (1.0, 1.0),
 ) -> Part:
-    """Describe a body of six flat faces; `top` is where the top's edges stand, at x+, x-, z+, z-, the foot's being 1."""
+    """Describe a body of six flat faces; `top`: where the top's edges stand, at x+, x-, z+, z-, the foot's being 1."""
     return Part("block", centre, half, role, (*top, 0.0, 0.0, 0.0), along, tilt, shade)
 
 
@@ -124,7 +124,7 @@ class Rays(NamedTuple):
     y: Tensor  # (exemplar, row)
     slant: Tensor  # (exemplar,)
     direction: Tensor  # (exemplar, 3)
-    frontal: bool = False  # from a camera that looks down -z: then origins are (x, y, 0)
+    frontal: bool = False  # a camera's, that looks down -z from (x, y, 0)
 
 
 class Hits(NamedTuple):
@@ -155,36 +155,30 @@ def assemble(parts: Sequence[Part], exemplars: int, device: torch.device) -> Bod
         table([part.shape for part in parts]),
         torch.tensor([part.role for part in parts], device=device),
         torch.tensor([part.shade for part in parts], device=device),
-        tuple(part.kind == "solid" and part.shape[5] != 0.0 for part in parts),
+        tuple(part.kind == "solid" and not _zero(part.shape[5]) for part in parts),
     )
 
 
 def extents(body: Body) -> tuple[Tensor, Tensor]:
-    """Return the lowest and highest x, y, z that the body reaches, each (exemplar, 3)."""
-    low, high = _part_extents(body)
-    return low.amin(1), high.amax(1)
-
-
-def _part_extents(body: Body) -> tuple[Tensor, Tensor]:
     """Return the lowest and highest x, y, z that each part reaches, each (exemplar, part, 3)."""
-    ax, ay, az = (body.axes[:, :, k] for k in range(3))
-    low, high = torch.full_like(ax, torch.inf), torch.full_like(ax, -torch.inf)
-    s = [body.shape[:, :, k, None] for k in range(7)]
-    is_solid = torch.tensor([kind == "solid" for kind in body.kinds], device=ax.device)[None, :, None]
-    width = (ax * ax + az * az).sqrt()
-    for level in _LEVELS:
-        y = (s[3] + s[4]) * 0.5 + (s[4] - s[3]) * 0.5 * level
-        reach = (s[0] + s[1] * y + s[2] * y * y).clamp(min=0.0).sqrt() * width
-        low = torch.minimum(low, torch.where(is_solid, ay * y - reach, torch.inf))
-        high = torch.maximum(high, torch.where(is_solid, ay * y + reach, -torch.inf))
-    for x in (0, 1):
-        for z in (2, 3):
-            for y_level in (-1.0, 1.0):
-                across = ax * ((1.0, -1.0)[x] * (s[x] if y_level > 0 else 1.0))
-                deep = az * ((1.0, -1.0)[z - 2] * (s[z] if y_level > 0 else 1.0))
-                corner = across + ay * y_level + deep
-                low = torch.minimum(low, torch.where(is_solid, torch.inf, corner))
-                high = torch.maximum(high, torch.where(is_solid, -torch.inf, corner))
+    ax, ay, az = (body.axes[:, :, k, None] for k in range(3))  # (exemplar, part, 1, 3)
+    device = ax.device
+    s = [body.shape[:, :, k, None, None] for k in range(7)]
+    # solids: a disc at each of some heights
+    y = (s[3] + s[4]) * 0.5 + (s[4] - s[3]) * 0.5 * torch.tensor(_LEVELS, device=device)[:, None]
+    radius = (s[0] + s[1] * y + s[2] * y * y).clamp(min=0.0).sqrt()
+    reach, middle = radius * (ax * ax + az * az).sqrt(), ay * y
+    # blocks: eight corners, which are discs of no radius
+    corners = [(x, y, z) for x in (0, 1) for y in (-1.0, 1.0) for z in (2, 3)]
+    across, deep = [], []
+    for x, height, z in corners:
+        across.append((1.0, -1.0)[x] * (s[x] if height > 0 else torch.ones_like(s[x])))
+        deep.append((1.0, -1.0)[z - 2] * (s[z] if height > 0 else torch.ones_like(s[z])))
+    heights = torch.tensor([height for _, height, _ in corners], device=device)[:, None]
+    corner = torch.cat(across, 2) * ax + heights * ay + torch.cat(deep, 2) * az
+    is_solid = torch.tensor([kind == "solid" for kind in body.kinds], device=device)[:, None]
+    low = torch.where(is_solid, (middle - reach).amin(2), corner.amin(2))
+    high = torch.where(is_solid, (middle + reach).amax(2), corner.amax(2))
     return body.centre + low, body.centre + high
 
 
@@ -194,8 +188,11 @@ def camera_rays(x: Tensor, y: Tensor) -> Rays:
     return Rays(x, y, torch.zeros(len(x), device=x.device), away, frontal=True)
 
 
-def trace(body: Body, rays: Rays) -> Hits:
-    """Find where rays first meet a body, already posed in the frame that the rays are in."""
+def trace(body: Body, rays: Rays, reach: tuple[Tensor, Tensor] | None = None) -> Hits:
+    """Find where rays first meet a body, already posed in the frame that the rays are in.
+
+    `reach`, the body's :func:`extents` in that frame, spares work where the rays are a camera's.
+    """
     double = torch.float64
     inverse, centre, shape = body.inverse().to(double), body.centre.to(double), body.shape.to(double)
     slant, direction = rays.slant.to(double)[:, None], rays.direction.to(double)[:, None]
@@ -208,13 +205,14 @@ def trace(body: Body, rays: Rays) -> Hits:
     own = torch.stack(  # (exemplar, part, 3, form): own coordinates as linear forms (x, y, 1) of pixel position
         [inverse[..., 0], inverse[..., 1] + slant[..., None] * inverse[..., 2], inverse[..., 2] * offset[..., None]], -1
     )
-    solids, blocks = _solid_forms(own, step, shape), _block_forms(own, step, shape)
+    solids = _solid_forms(own, step, shape) if "solid" in body.kinds else {}
+    blocks = _block_forms(own, step, shape) if "block" in body.kinds else {}
     x = rays.x[:, None] - body.centre[:, :, 0, None]
     y = rays.y[:, None] - body.centre[:, :, 1, None]
     late = shift.to(torch.float32)[:, :, None, None]
     nearest = torch.full((len(x), y.shape[2], x.shape[2]), torch.inf, device=x.device)
     which = torch.zeros(nearest.shape, dtype=torch.int16, device=x.device)
-    for p, (left, right, top, foot) in enumerate(_windows(body, rays)):
+    for p, (left, right, top, foot) in enumerate(_windows(rays, reach, len(body.kinds))):
         if left >= right or top >= foot:
             continue
         columns, rows = x[:, p, left:right], y[:, p, top:foot]
@@ -229,15 +227,15 @@ def trace(body: Body, rays: Rays) -> Hits:
     return Hits(nearest, which)
 
 
-def _windows(body: Body, rays: Rays) -> list[tuple[int, int, int, int]]:
+def _windows(rays: Rays, reach: tuple[Tensor, Tensor] | None, parts: int) -> list[tuple[int, ...]]:
     """Return, for each part, the columns and rows (left, right, top, foot) outside of which no exemplar's is met.
 
     How far they reach hangs on who else is traced; what is found does not.
     """
     columns, rows = rays.x.shape[1], rays.y.shape[1]
-    if not rays.frontal:
-        return [(0, columns, 0, rows)] * len(body.kinds)
-    low, high = _part_extents(body)
+    if reach is None:
+        return [(0, columns, 0, rows)] * parts
+    low, high = reach
     # in samples; 2 % of the part and one sample more, as a solid's outline is measured at nine heights only
     across, down = (rays.x[:, 1] - rays.x[:, 0])[:, None], (rays.y[:, 1] - rays.y[:, 0])[:, None]
     margin = (high - low) * 0.02
@@ -247,9 +245,9 @@ def _windows(body: Body, rays: Rays) -> list[tuple[int, int, int, int]]:
         (high[..., 1] + margin[..., 1] - rays.y[:, :1]) / down - 1.0,
         (low[..., 1] - margin[..., 1] - rays.y[:, :1]) / down + 2.0,
     ]
-    reach = torch.stack([ends[0].amin(0), ends[1].amax(0), ends[2].amin(0), ends[3].amax(0)], 1)
-    most = torch.tensor([columns, columns, rows, rows], device=reach.device)
-    return [tuple(each) for each in torch.minimum(reach.clamp(min=0.0).long(), most).tolist()]
+    bounds = torch.stack([ends[0].amin(0), ends[1].amax(0), ends[2].amin(0), ends[3].amax(0)], 1)
+    most = torch.tensor([columns, columns, rows, rows], device=bounds.device)
+    return [tuple(each) for each in torch.minimum(bounds.clamp(min=0.0).long(), most).tolist()]
 
 
 def _solid_forms(own: Tensor, step: Tensor, shape: Tensor) -> dict[str, Tensor]:
@@ -273,7 +271,7 @@ def _solid_forms(own: Tensor, step: Tensor, shape: Tensor) -> dict[str, Tensor]:
     def height(at: Tensor, second: Tensor, first: Tensor, zeroth: Tensor) -> Tensor:  # the surface's form at a distance
         return _product(at, at) * second[..., None] + _product(first, at) * 2.0 + zeroth
 
-    up = dy[..., None] > 0.0
+    up = steep[..., None] > 0.0
     enter, leave = torch.where(up, reach(low), reach(high)), torch.where(up, reach(high), reach(low))
     outer, inner = surface(1.0), surface(hole * hole)
     forms = {
@@ -326,9 +324,9 @@ def _block_forms(own: Tensor, step: Tensor, shape: Tensor) -> dict[str, Tensor]:
         level = own[:, :, 0] * across + own[:, :, 2] * deep + own[:, :, 1] * lean[..., None]
         distances.append((_constant((1.0 + shape[..., k]) * 0.5, level) - level) / slope[..., None])
         enters.append(slope < 0.0)
-    for across in (1.0, -1.0):
-        slope = _apart(step[..., 1] * across)
-        level = own[:, :, 1] * across
+    for side in (1.0, -1.0):
+        slope = _apart(step[..., 1] * side)
+        level = own[:, :, 1] * side
         distances.append((_constant(torch.ones_like(slope), level) - level) / slope[..., None])
         enters.append(slope < 0.0)
     distance, enter = torch.stack(distances, 2), torch.stack(enters, 2)
@@ -390,11 +388,16 @@ def _quadratic(form: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return value
 
 
+def _zero(number: Number) -> bool:
+    """Tell whether a number is zero for all exemplars."""
+    return not isinstance(number, Tensor) and number == 0.0
+
+
 def _rotated(vectors: Tensor, rotation: Tensor) -> Tensor:
     """Rotate vectors (..., 3) by matrices (..., 3, 3), in a fixed order of sums."""
     r = rotation
-    rows = [vectors[..., 0] * r[..., k, 0] + vectors[..., 1] * r[..., k, 1] + vectors[..., 2] * r[..., k, 2] for k in range(3)]
-    return torch.stack(rows, -1)
+    x, y, z = vectors.unbind(-1)
+    return torch.stack([x * r[..., k, 0] + y * r[..., k, 1] + z * r[..., k, 2] for k in range(3)], -1)
 
 
 def _frame(part: Part) -> list[list[float]]:

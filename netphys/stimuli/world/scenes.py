@@ -1,7 +1,8 @@
 """Rendering scenes of known causes: backgrounds, shadows on the ground, objects, exposure.
 
 Images are made in chunks, so memory does not grow with their number; within a chunk objects of one class are traced
-together. Nothing that is computed for one image hangs on the others: sums run in a fixed order, the rest is elementwise.
+together. Nothing that is computed for one image hangs on the others: sums run in a fixed order, the rest is
+elementwise.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from netphys.stimuli.world.shapes import HOVER, OBJECT_CLASSES, parts_of
 __all__ = ["Scenes", "render_scenes"]
 
 SMALLEST, LARGEST = 32, 256  # pixels a side
-_PIXELS = 192 * 64 * 64  # of a chunk: 192 images of 64 pixels a side
+_PIXELS = 256 * 64 * 64  # of a chunk: 256 images of 64 pixels a side, some 250 MB at work
 _TEXTURE_GRID = 64  # of the noise on objects
 _SUPER = 2  # samples a pixel side on objects
 
@@ -101,7 +102,7 @@ def _render_chunk(t: dict[str, Tensor], seed: int, size: int, absent: int | None
             image, slot = here.nonzero(as_tuple=True)
             if len(image):
                 group = _Group(t, image, slot, kind, size, largest)
-                layers[image * MAX_OBJECTS + slot] = group.layer({**look}, noise)
+                layers[image * MAX_OBJECTS + slot] = group.layer(look, noise)
                 shadow = group.shadow()
                 for each in slots:  # one slot at a time: an image's shadows multiply
                     mine = (slot == each).nonzero()[:, 0]
@@ -113,10 +114,10 @@ def _render_chunk(t: dict[str, Tensor], seed: int, size: int, absent: int | None
     left = torch.ones(n, size, size, device=device)  # what nearer objects let through
     cover = torch.zeros(n, MAX_OBJECTS, size, size, device=device)
     light = torch.zeros_like(canvas)
-    for slot in range(MAX_OBJECTS):  # slots stand from the nearest to the furthest
-        light += layers[:, slot, :3] * left[:, None]
-        cover[:, slot] = layers[:, slot, 3] * left
-        left = left * (1.0 - layers[:, slot, 3])
+    for depth in range(MAX_OBJECTS):  # slots stand from the nearest to the furthest
+        light += layers[:, depth, :3] * left[:, None]
+        cover[:, depth] = layers[:, depth, 3] * left
+        left = left * (1.0 - layers[:, depth, 3])
     return _developed(light + canvas * left[:, None]), cover
 
 
@@ -130,7 +131,7 @@ class _Group:
         parts = parts_of(name, t["variation"][image, slot])
         upright = _upright(t["yaw"][image, slot], t["roll"][image, slot])
         body = assemble(parts, n, device).posed(upright)
-        low, high = extents(body)
+        low, high = _whole(extents(body))
         lift = torch.zeros(n, 3, device=device)
         lift[:, 1] = HOVER.get(name, 0.0) - low[:, 1]
         self.hover = HOVER.get(name, 0.0)
@@ -139,8 +140,10 @@ class _Group:
         self.rotation, self.origin = _after(tipped, upright), _turned(tipped, lift)
         self.body: Body = body.moved(lift).posed(tipped)
         self.stands = (high[:, 0] - low[:, 0] + high[:, 2] - low[:, 2]) * 0.25  # half width of its footprint
-        self.middle = _turned(tipped, torch.stack([(high[:, 0] + low[:, 0]) * 0.5, low[:, 1] * 0, (high[:, 2] + low[:, 2]) * 0.5], 1))
-        low, high = extents(self.body)
+        on_ground = torch.tensor([0.5, 0.0, 0.5], device=device)
+        self.middle = _turned(tipped, (low + high) * on_ground)  # of its footprint
+        self.reach = extents(self.body)
+        low, high = _whole(self.reach)
         self.unit = t["size"][image, slot] / (high - low)[:, :2].amax(1)  # image sides a unit of the object
         self.centre = (low + high) * 0.5
         self.height = (high - low)[:, 1]
@@ -152,11 +155,22 @@ class _Group:
         t, at, n, device = self.t, (self.image, self.slot), len(self.image), self.image.device
         corner = self._corner(t["x"][at], t["y"][at], self.window)
         x, y = self._positions(corner, self.window, _SUPER)
-        hits = trace(self.body, camera_rays(x, y))
+        hits = trace(self.body, camera_rays(x, y), self.reach)
         up = torch.stack([torch.zeros_like(self.cos), self.cos, self.sin], 1)
         looks = Look(
-            self.rotation, self.origin, self.light, up, look["sun"][self.image], look["sky"][self.image],
-            t["albedo"][at], t["ink"][at], t["gloss"][at], t["pattern"][at], look["pace"][at], look["offset"][at], self.image,
+            rotation=self.rotation,
+            origin=self.origin,
+            light=self.light,
+            up=up,
+            sun=look["sun"][self.image],
+            sky=look["sky"][self.image],
+            albedo=t["albedo"][at],
+            ink=t["ink"][at],
+            gloss=t["gloss"][at],
+            pattern=t["pattern"][at],
+            pace=look["pace"][at],
+            offset=look["offset"][at],
+            field=self.image,
         )
         place, colour = shade(self.body, hits, looks, x, y, noise)
         samples = torch.zeros(4, n * hits.distance[0].numel(), device=device)
@@ -208,6 +222,11 @@ class _Group:
         full = torch.zeros(n, channels, self.size * self.size, device=window.device)
         full.scatter_(2, place.reshape(n, 1, -1).expand(n, channels, -1), window.reshape(n, channels, -1))
         return full.reshape(n, channels, self.size, self.size)
+
+
+def _whole(reach: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return what an object reaches, of what its parts do; each (object, 3)."""
+    return reach[0].amin(1), reach[1].amax(1)
 
 
 def _upright(yaw: Tensor, roll: Tensor) -> Tensor:

@@ -109,7 +109,8 @@ def _normal(t: Tensor, sx: Tensor, sy: Tensor, sz: Tensor) -> tuple[tuple[Tensor
     a, b, c, low, high, hole = (t[12 + k] for k in range(6))
     radius = (a + b * py + c * py * py).clamp(min=0.0)
     hollow = (hole > 0.0) & ((px * px + pz * pz) < radius * ((hole + 1.0) * (hole + 1.0) * 0.25))
-    top = (py > high - _NEAR) & (t[5] > 0.0)  # a cut is seen only from its own side: t[5] is the spine toward the viewer
+    # a cut is seen only from its own side: t[5] is how far the spine points toward the viewer
+    top = (py > high - _NEAR) & (t[5] > 0.0)
     foot = (py < low + _NEAR) & (t[5] < 0.0)
     inside_floor = hollow & (py < t[18] + _NEAR)
     cut = top | foot | inside_floor
@@ -131,8 +132,7 @@ def _normal(t: Tensor, sx: Tensor, sy: Tensor, sz: Tensor) -> tuple[tuple[Tensor
     # own coordinates are divided by half lengths: the inverse's rows carry the gradient back to the viewer's frame
     vx, vy, vz = (nx * t[k] + ny * t[3 + k] + nz * t[6 + k] for k in range(3))
     size = 1.0 / (vx * vx + vy * vy + vz * vz).clamp(min=1e-12).sqrt()
-    facing = torch.where(vz < 0.0, -size, size)  # rounding may turn an edge's normal away from its viewer
-    return (vx * facing, vy * facing, vz * facing), py
+    return (vx * size, vy * size, vz.abs() * size), py  # rounding may turn an outline's normal away from its viewer
 
 
 def _object_table(look: Look) -> Tensor:

@@ -42,7 +42,7 @@ def _car(vary: Vary) -> list[Part]:
         block((0.0, floor + 0.11, 0.0), (0.50, 0.11, 0.215), BODY, top=(0.97, 0.98, 0.94, 0.94), shade=(0.55, 1.0)),
         block((back, waist + height, 0.0), (cabin, height, 0.20), SECOND, top=(0.62, 0.80, 0.80, 0.80)),
         block((back - cabin * 0.09, waist + height * 2.0, 0.0), (cabin * 0.74, 0.018, 0.168), BODY),
-        block((back - cabin * 0.06, waist + height, 0.0), (0.022, height * 0.99, 0.203), BODY, top=(1.0, 1.0, 0.81, 0.81)),
+        block((back - cabin * 0.06, waist + height, 0.0), (0.02, height, 0.203), BODY, top=(1.0, 1.0, 0.81, 0.81)),
         block((0.0, floor + 0.035, 0.0), (0.515, 0.03, 0.20), ACCENT),
     ]
     for x in (-0.30, 0.30):
@@ -62,7 +62,7 @@ def _chair(vary: Vary) -> list[Part]:
     cushion = vary(5, 0.005, 0.05)
     parts = [
         block((0.0, seat, 0.0), (depth, 0.028, 0.23), BODY),
-        block((0.01, seat + 0.028 + cushion * 0.5, 0.0), (depth * 0.86, cushion, 0.19), SECOND, top=(0.9, 0.9, 0.9, 0.9)),
+        block((0.01, seat + 0.028 + cushion * 0.5, 0.0), (depth * 0.86, cushion, 0.19), SECOND, top=(0.9,) * 4),
         block((depth * -0.97, seat + back * 2.0 - board, 0.0), (0.026, board, 0.23), BODY),
         block((depth * -0.97, seat + back * 0.55, 0.0), (0.02, 0.03, 0.22), BODY),
     ]
@@ -86,7 +86,7 @@ def _duck(vary: Vary) -> list[Part]:
     ]
     for side in (-1.0, 1.0):
         parts.append(
-            solid((-0.06, 0.32, plump * (0.88 * side)), (0.27, 0.15, 0.075), SECOND, tilt=("z", -14.0), shade=(0.7, 1.0))
+            solid((-0.06, 0.32, plump * (0.88 * side)), (0.27, 0.15, 0.075), SECOND, tilt=("z", -14.0), shade=(0.7, 1))
         )
         parts.append(
             solid((ahead + head * 0.45, neck + head * 0.35, head * (0.79 * side)), (0.036, 0.036, 0.026), DARK)
@@ -125,7 +125,7 @@ def _house(vary: Vary) -> list[Part]:
     parts = [
         block((0.0, wall, 0.0), (wide, wall, deep), BODY, shade=(0.75, 0.8)),
         block((0.0, eaves + pitch * 0.94, 0.0), (wide * 0.995, pitch * 0.96, deep), BODY, top=(1.0, 1.0, 0.0, 0.0)),
-        block((0.0, eaves + pitch * 1.06, 0.0), (wide * 1.12, pitch * 1.08, deep * 1.16), SECOND, top=(0.99, 0.99, 0.0, 0.0)),
+        block((0.0, eaves + pitch * 1.06, 0.0), (wide * 1.12, pitch * 1.08, deep * 1.16), SECOND, top=(1, 1, 0, 0)),
         block((stack, eaves + pitch * 1.7, deep * -0.35), (0.055, 0.20, 0.055), ACCENT),
         block((door, 0.14, deep), (0.07, 0.14, 0.012), ACCENT),
     ]
@@ -144,7 +144,7 @@ def _mug(vary: Vary) -> list[Part]:
     return [
         solid((0.0, tall, 0.0), (wide, tall, wide), BODY, top=taper, hole=0.88, floor=-0.9, shade=(0.8, 1.0)),
         solid((0.0, tall * level, 0.0), (wide * 0.86, 0.012, wide * 0.86), DARK, top=1.0),
-        solid((wide * 0.97 + grip * 0.72, tall * 1.02, 0.0), (tall * 0.58, 0.05, grip), SECOND, top=1.0, hole=0.66, along="z"),
+        solid((wide * 0.97 + grip * 0.72, tall, 0.0), (tall * 0.58, 0.05, grip), SECOND, top=1.0, hole=0.66, along="z"),
     ]
 
 

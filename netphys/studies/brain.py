@@ -1,0 +1,112 @@
+"""One set of neural data in a study: loaded when it must be, written as RDMs, remembered by its facts.
+
+Simulated cortex is not simulated again to learn that nothing changed: its recipe and the stimuli say so.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netphys.addresses import split_address
+from netphys.files import ensure_folder, slug, write_json
+from netphys.matching import match_stimuli
+from netphys.provenance import code_digest
+from netphys.studies.rdm_files import save_rdms
+from netphys.studies.steps import Steps
+from netphys.studies.study import NeuralEntry
+
+if TYPE_CHECKING:
+    from netphys.neural import NeuralData
+    from netphys.stimuli import StimulusSet
+
+__all__ = ["Brain"]
+
+
+@dataclass(frozen=True)
+class Brain:
+    """The steps of one set of neural data."""
+
+    entry: NeuralEntry
+    stimuli: StimulusSet
+    folder: Path  # of the study
+    method: str  # how RDMs of assemblies are made
+
+    @property
+    def name(self) -> str:
+        """The name in the study."""
+        return self.entry.name
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the address is a recipe, not a file."""
+        return self.entry.address.startswith("world:")
+
+    def check(self) -> None:
+        """Say a mistake in the file or its stimuli before anything is recorded."""
+        if not self.is_simulated:
+            self.data  # noqa: B018 - loading is the check
+
+    @cached_property
+    def data(self) -> NeuralData:
+        """The data, matched with the stimuli that are shown."""
+        from netphys.neural import load_neural
+
+        entry = self.entry
+        data = load_neural(entry.address, ids=entry.ids or None, stimuli=self.stimuli, name=entry.name)
+        match_stimuli(self.stimuli.ids, data.stimulus_ids, model=self.stimuli.name, data=entry.name)
+        return data
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """Everything that the step depends on."""
+        if self.is_simulated:
+            body, query = split_address(self.entry.address)
+            source: Any = {"recipe": [body, query.values], "stimuli": self.stimuli.digest}
+        else:
+            source = self.data.digest
+        is_rdms = not self.is_simulated and self.data.kind == "rdms"
+        code = code_digest("neural", "rsa")
+        return {"data": source, "method": "given" if is_rdms else self.method, "name": self.name, "code": code}
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What was written of the data: kind, subjects, region, source, attributes; after :meth:`run`."""
+        return json.loads(self.path("json").read_text())
+
+    def path(self, kind: str) -> Path:
+        """Return a file: ``rdms.h5``, ``truth.h5``, ``nc`` or ``json``."""
+        return self.folder / "neural" / f"{slug(self.name)}.{kind}"
+
+    def run(self, steps: Steps) -> str:
+        """Write RDMs of the data, of their truth where they have one, the assembly, and the facts."""
+        return steps.run(f"neural/{self.name}", self.inputs, self._make)
+
+    def _make(self) -> list[Path]:
+        from netphys.neural import write_assembly
+        from netphys.rsa import rdms
+
+        data = self.data
+        ensure_folder(self.path("json").parent)
+        of_data = data.to_rdms() if data.kind == "rdms" else rdms(data.assembly, method=self.method)
+        paths = [save_rdms(of_data, self.path("rdms.h5"))]
+        if data.truth is not None:
+            truth = rdms({"truth": data.truth}, method=self.method, stimulus_ids=data.stimulus_ids)
+            paths.append(save_rdms(truth, self.path("truth.h5")))
+        if data.assembly is not None:
+            write_assembly(data.assembly, self.path("nc"))
+            paths.append(self.path("nc"))
+        facts = {
+            "kind": data.kind,
+            "subjects": list(data.subjects),
+            "region": data.region,
+            "source": data.source,
+            "has_truth": data.truth is not None,
+            "attributes": {}
+            if data.assembly is None
+            else {str(key): value for key, value in data.assembly.attrs.items()},
+        }
+        return [*paths, write_json(self.path("json"), facts)]

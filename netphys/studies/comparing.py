@@ -1,0 +1,215 @@
+"""Recordings against one set of neural data, without a study file: what ``netphys rsa`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netphys.errors import OptionError
+from netphys.files import ensure_folder, write_json, write_text
+from netphys.provenance import provenance, versions
+from netphys.studies.captions import agreement_caption, findings, rdm_caption, shown_rdms
+from netphys.studies.methods import analysis_text, references_text, rsa_references, software_text
+from netphys.studies.page import paragraphs, render, summary_rows, write_if_changed
+from netphys.studies.rdm_files import pooled, save_rdms
+from netphys.studies.study import RSAOptions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from netphys.neural import NeuralData
+    from netphys.recording import Recording
+
+__all__ = ["ComparisonResult", "compare_recordings"]
+
+
+@dataclass(frozen=True, repr=False)
+class ComparisonResult:
+    """What a comparison left behind."""
+
+    folder: Path
+    scores: pd.DataFrame  # the tidy frame
+
+    def __repr__(self) -> str:
+        return f"ComparisonResult({self.folder}: {'; '.join(self.findings())})"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the tidy frame (:mod:`netphys.scores`)."""
+        return self.scores
+
+    def findings(self) -> list[str]:
+        """Say which layer of each network agrees best."""
+        return findings(self.scores)
+
+
+def compare_recordings(
+    recordings: Sequence[Path | str | Recording],
+    neural: str | NeuralData,
+    *,
+    out: Path | str,
+    ids: str | None = None,
+    method: str = "correlation",
+    compare: str = "spearman",
+    n_bootstraps: int = 1000,
+    groups: str | None = None,
+    seed: int = 0,
+) -> ComparisonResult:
+    """Compare every layer of recordings with neural data; leave ``rsa.csv``, figures and a page.
+
+    Parameters
+    ----------
+    recordings : sequence of Path or Recording
+        One a network; ``.npy``/``.npz`` features need `ids`.
+    neural : str or NeuralData
+        Neural data, or their address (:func:`netphys.load_neural`).
+    out : Path
+        Where results go.
+    ids : str, optional
+        ``FILE:COLUMN``: the list that the rows of files without ids follow.
+    method, compare : str
+        How RDMs are made (:func:`netphys.rdms`) and compared (:func:`netphys.compare`).
+    n_bootstraps : int
+        Draws of stimuli; 0 for no intervals.
+    groups : str, optional
+        ``FILE:COLUMN``: category of each stimulus, by which RDMs are sorted; the file's column ``stimulus_id`` or
+        ``file`` says of which.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    ComparisonResult
+    """
+    import pandas as pd
+
+    from netphys.neural import NeuralData, load_neural
+    from netphys.recording import Recording
+    from netphys.rsa import evaluate, rdms
+
+    data = neural if isinstance(neural, NeuralData) else load_neural(neural, ids=ids)
+    loaded = [each if isinstance(each, Recording) else _open(each, ids) for each in recordings]
+    if not loaded:
+        raise OptionError("no recording to compare")
+    names = _names(loaded)
+    category = _categories(groups) if groups else None
+    folder = ensure_folder(out)
+    of_data = data.to_rdms() if data.kind == "rdms" else rdms(data.assembly, method=method)
+    of_networks = {name: rdms(recording, method=method) for name, recording in zip(names, loaded)}
+    options: dict[str, Any] = {"method": compare, "n_bootstraps": n_bootstraps, "dataset": data.name, "seed": seed}
+    if data.region:
+        options["region"] = data.region
+    results = [
+        evaluate(of_networks[name], of_data, network=name, training=recording.training, **options)
+        for name, recording in zip(names, loaded)
+    ]
+    scores = pd.concat([result.to_frame() for result in results], ignore_index=True)
+    made = provenance(
+        "studies.compare_recordings",
+        {"method": method, "compare": compare, "n_bootstraps": n_bootstraps},
+        {"neural": data.digest, **{name: str(each.header.get("digest", "")) for name, each in zip(names, loaded)}},
+        seed=seed,
+        neural=data.source,
+    )
+    write_text(folder / "rsa.csv", scores.to_csv(index=False))
+    write_json(folder / "rsa.json", made)
+    for name, made_rdms in of_networks.items():
+        save_rdms(made_rdms, folder / "rdms" / f"{name}.h5")
+    rsa = RSAOptions(rdm=method, compare=compare, n_bootstraps=n_bootstraps)
+    _draw(folder, scores, {data.name: pooled(of_data)}, of_networks, category, made)
+    _write_page(folder, scores, data, dict(zip(names, loaded)), rsa, groups, seed)
+    return ComparisonResult(folder, scores)
+
+
+def _open(path: Path | str, ids: str | None) -> Recording:
+    """Open a recording, or features with the ids that the user named."""
+    from netphys.neural import read_ids
+    from netphys.recording import load_recording
+
+    features = Path(path).suffix in (".npy", ".npz")
+    return load_recording(path, stimulus_ids=read_ids(ids) if features and ids else None)
+
+
+def _names(recordings: Sequence[Recording]) -> list[str]:
+    """Name the networks: the file's name where there is one (addresses are long), made unique by number."""
+    names: list[str] = []
+    for recording in recordings:
+        name = recording.path.stem if recording.path else recording.name
+        same = sum(each == name or each.startswith(f"{name} (") for each in names)
+        names.append(f"{name} ({same + 1})" if same else name)
+    return names
+
+
+def _categories(groups: str) -> dict[str, str]:
+    """Read the category of each stimulus."""
+    from netphys.errors import NeuralDataError
+    from netphys.neural import read_ids
+
+    file = groups.rpartition(":")[0]
+    try:
+        ids = read_ids(f"{file}:stimulus_id")
+    except NeuralDataError:
+        ids = read_ids(f"{file}:file")
+    return dict(zip(ids, (each.replace("_", " ") for each in read_ids(groups))))
+
+
+def _draw(folder: Path, scores: Any, neural: Any, networks: Any, category: Any, made: dict[str, Any]) -> None:
+    from netphys.figures import agreement_figure, rdm_figure, save_figure
+
+    save_figure(agreement_figure(scores), folder / "figures" / "agreement", data=scores, made=made)
+    entries, table = shown_rdms(neural, networks, scores)
+    save_figure(rdm_figure(entries, groups=category), folder / "figures" / "rdms", data=table, made=made)
+
+
+def _write_page(
+    folder: Path,
+    scores: Any,
+    data: NeuralData,
+    recordings: dict[str, Recording],
+    rsa: RSAOptions,
+    groups: str | None,
+    seed: int,
+) -> None:
+    methods = "\n\n".join(
+        [
+            f"# Methods: {data.name}",
+            f"**Neural data.** {data.name}: {data.source}.",
+            analysis_text(rsa, int(scores["n_stimuli"].iloc[0])),
+            f"{software_text()} Seed {seed}.",
+            references_text(rsa_references(rsa)),
+        ]
+    )
+    column = groups.rpartition(":")[2] if groups else ""
+    page = render(
+        title=f"RSA: {', '.join(recordings)} and {data.name}",
+        description=f"{data.name}: {data.source}.",
+        summary=summary_rows(scores),
+        figures=[
+            {"name": "agreement", "caption": agreement_caption(rsa, scores)},
+            {"name": "rdms", "caption": rdm_caption(data.name, column)},
+        ],
+        networks=[_row(name, recording) for name, recording in recordings.items()],
+        methods=paragraphs(methods),
+        scores="rsa.csv",
+        files=[
+            {"path": "rsa.csv", "what": "every score, one row a layer: the tidy frame"},
+            {"path": "methods.md", "what": "what was done, in a paper's words"},
+            *({"path": f"rdms/{name}.h5", "what": f"RDMs of {name} (rsatoolbox's HDF5)"} for name in recordings),
+        ],
+        versions=versions(),
+        seed=seed,
+    )
+    write_if_changed(folder / "methods.md", methods + "\n")
+    write_if_changed(folder / "index.html", page)
+
+
+def _row(name: str, recording: Recording) -> dict[str, str]:
+    return {
+        "name": name,
+        "address": recording.name,
+        "training": recording.training,
+        "layers": f"{len(recording.layers)} layers, {recording.layers[0]} to {recording.layers[-1]}",
+        "digest": str(recording.header.get("digest", ""))[:12],
+        "recording": str(recording.path or ""),
+    }
