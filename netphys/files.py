@@ -27,6 +27,7 @@ __all__ = [
     "locked",
     "remove_tree",
     "require_free",
+    "reserve",
     "sha256_of",
     "slug",
     "sweep",
@@ -194,6 +195,25 @@ def require_free(folder: Path, n_bytes: int, *, what: str) -> None:
             f"no space for {what} at {folder}: it needs {n_bytes / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; "
             "choose another --out, fewer layers, or keep='mean'"
         )
+
+
+def reserve(path: Path, n_bytes: int) -> None:
+    """Take the space of a file that is being written, so that a full disk is found at once and not in its midst.
+
+    Whoever reserved cuts the file to its true size at the end. File systems that cannot reserve are left in peace.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    size = path.stat().st_size
+    handle = os.open(path, os.O_WRONLY)
+    try:
+        os.posix_fallocate(handle, 0, n_bytes)
+    except OSError as error:
+        os.truncate(handle, size)  # what was taken before it failed
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
+    finally:
+        os.close(handle)
 
 
 def sha256_of(path: Path) -> str:

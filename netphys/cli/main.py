@@ -12,7 +12,9 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from netphys._version import __version__
 from netphys.cli.options import Parser
@@ -20,6 +22,8 @@ from netphys.errors import NetphysError
 from netphys.progress import quiet
 
 __all__ = ["main", "make_parser"]
+
+log = logging.getLogger("netphys")
 
 _COMMANDS = ("run", "layers", "record", "rsa", "info", "doctor")
 _ABOUT = """electrophysiology for deep nets, and the bridge to the real one
@@ -53,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     logging.basicConfig(level=logging.ERROR if options.quiet else logging.WARNING, format="netphys: %(message)s")
     try:
-        with quiet(options.quiet):
+        with quiet(options.quiet), _plain_warnings():
             return int(options.call(options) or 0)
     except NetphysError as error:
         return _refuse(str(error))
@@ -66,6 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             return _refuse(f"{error.strerror}: {error.filename or 'the disk'}")
         raise
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Say a warning as one line of ours, not as a place in the source."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: log.warning("%s", message)  # type: ignore[assignment]
+        yield
 
 
 def _refuse(message: str, *, code: int = 2) -> int:

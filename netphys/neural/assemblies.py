@@ -7,6 +7,7 @@ has ``stimulus_id`` (older files: ``image_id``) and ``repetition``, neuroid has 
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -200,13 +201,15 @@ def _opened_netcdf3(path: Path, group: str | None) -> Iterator[xr.Dataset]:
         raise NeuralDataError(f"{path} is netCDF3, which has no groups; leave group= out")
     import xarray as xr
 
-    with xr.open_dataset(path, engine="scipy", decode_cf=False) as raw:
-        claimed, stored = sum(int(each.nbytes) for each in raw.variables.values()), path.stat().st_size
+    stored = path.stat().st_size
+    require_claim(path, "the file", claimed=stored, stored=stored)
+    # from memory: scipy would map the file, and a map outlives an error with a warning of its own
+    with xr.open_dataset(io.BytesIO(path.read_bytes()), engine="scipy", decode_cf=False) as raw:
+        claimed = sum(int(each.nbytes) for each in raw.variables.values())
         if claimed > stored:
             raise NeuralDataError(
                 f"{path} claims {claimed} bytes of data and has {stored}; it is truncated: fetch it again"
             )
-        require_claim(path, "the file", claimed=claimed, stored=stored)
         yield xr.decode_cf(raw)
 
 

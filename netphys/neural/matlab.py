@@ -1,4 +1,4 @@
-"""Variables of .mat files: versions 4 to 7 by scipy, version 7.3 (HDF5) by h5py.
+"""Variables of .mat files: versions 4 to 7 by :mod:`netphys.neural.levels`, version 7.3 (HDF5) by h5py.
 
 Version 7.3 is HDF5 with dimensions reversed, chars as uint16 and struct arrays as groups of object references; all of
 it is undone here, so that a variable reads the same whichever version holds it (definitions: neural data, 1.3).
@@ -6,8 +6,6 @@ it is undone here, so that a variable reads the same whichever version holds it 
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,12 @@ import numpy as np
 
 from netphys.errors import NeuralDataError
 from netphys.neural.contents import Kind, Variable
-from netphys.neural.guards import guarded_hdf5, is_hdf5, require_claim, translating
+from netphys.neural.guards import guarded_hdf5, is_hdf5, translating
+from netphys.neural.levels import level_variables, read_level
 
 __all__ = ["matlab_variables", "read_matlab"]
 
 _NUMBERS = {"double", "single", "logical"} | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
-_MI_COMPRESSED = 15  # the type number of a compressed element (MAT-file format, level 5)
 _DEPTH = 16  # structs within structs
 
 
@@ -37,10 +35,7 @@ def matlab_variables(path: Path) -> dict[str, Variable]:
         with guarded_hdf5(path) as file:
             return {name: _variable_73(name, file[name]) for name in file if not name.startswith("#")}
     with translating(path, "a .mat file"):
-        _check_claims(path)
-        from scipy.io import whosmat
-
-        return {name: Variable(name, tuple(shape), _kind(of)) for name, shape, of in whosmat(path, appendmat=False)}
+        return level_variables(path)
 
 
 def read_matlab(path: Path, variable: str, *, fields: Sequence[str] = ()) -> np.ndarray:
@@ -64,13 +59,7 @@ def read_matlab(path: Path, variable: str, *, fields: Sequence[str] = ()) -> np.
         with guarded_hdf5(path) as file:
             return _value_73(file, file[variable], tuple(fields), 0)
     with translating(path, "a .mat file"):
-        _check_claims(path)
-        from scipy.io import loadmat
-
-        value = loadmat(path, appendmat=False, variable_names=[variable])[variable]
-        if not isinstance(value, np.ndarray):  # scipy's sparse matrices, MATLAB's objects and functions
-            raise NeuralDataError(f"{path}: {variable} is a {type(value).__name__}; save it as a full numeric array")
-        return value
+        return read_level(path, variable, fields=fields)
 
 
 def _kind(matlab_class: str) -> Kind:
@@ -82,30 +71,6 @@ def _kind(matlab_class: str) -> Kind:
     if matlab_class == "struct":
         return "struct"
     return "cell" if matlab_class == "cell" else "other"
-
-
-def _check_claims(path: Path) -> None:
-    """Compare the claimed sizes of a level-5 file's elements with the bytes that are there."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        header = file.read(128)
-        if len(header) < 128 or header[126:128] not in (b"IM", b"MI"):
-            return  # version 4 has no header; scipy tells whether it is one
-        order = "<" if header[126:128] == b"IM" else ">"
-        while len(tag := file.read(8)) == 8:
-            kind, n_bytes = struct.unpack(f"{order}II", tag)
-            if n_bytes > size - file.tell():
-                raise NeuralDataError(
-                    f"{path} is truncated: an element claims {n_bytes} bytes, {size - file.tell()} are left; "
-                    "fetch it again"
-                )
-            start = file.tell()
-            if kind == _MI_COMPRESSED:
-                inner = zlib.decompressobj().decompress(file.read(min(n_bytes, 4096)), 8)
-                if len(inner) == 8:
-                    claimed = struct.unpack(f"{order}II", inner)[1]
-                    require_claim(path, "a compressed variable", claimed=claimed, stored=n_bytes)
-            file.seek(start + n_bytes)
 
 
 def _variable_73(name: str, item: Any) -> Variable:

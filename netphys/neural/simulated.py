@@ -10,7 +10,7 @@ from netphys.addresses import Query, integer
 from netphys.errors import NeuralDataError, near
 from netphys.neural.cortex import simulate_cortex, true_responses
 from netphys.neural.data import NeuralData
-from netphys.neural.v1 import v1_features
+from netphys.neural.v1 import V1Bank, contrast_of
 
 __all__ = ["load_cortex"]
 
@@ -76,8 +76,11 @@ def load_cortex(query: Query, stimuli: Any, *, name: str | None = None) -> Neura
 def _v1(stimuli: Any, seed: int) -> np.ndarray:
     """Responses of the sampled V1 to the images, in parts."""
     starts = range(0, len(stimuli), _IMAGES)
-    parts = [stimuli.images(range(at, min(at + _IMAGES, len(stimuli)))) for at in starts]
-    return np.concatenate([v1_features(part, seed=seed) for part in parts])
+    parts = (stimuli.images(range(at, min(at + _IMAGES, len(stimuli)))) for at in starts)
+    contrasts = (contrast_of(part) for part in parts)
+    first = next(contrasts)
+    bank = V1Bank.sampled(*first.shape[1:], seed=seed)
+    return np.concatenate([bank.respond(first), *(bank.respond(contrast) for contrast in contrasts)])
 
 
 def _it(address: str, stimuli: Any) -> np.ndarray:

@@ -18,7 +18,7 @@ from netphys.seeds import generator
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["V1Units", "contrast_of", "sample_v1", "v1_features"]
+__all__ = ["V1Bank", "V1Units", "contrast_of", "sample_v1", "v1_features"]
 
 # Preferred orientation, degrees, bins of 45 centred on 0, 45, 90, 135: numbers of macaque cells
 # (De Valois, Yund and Hepler 1982, doi 10.1016/0042-6989(82)90112-2; as tabulated by Dapello et al. 2020, VOneNet)
@@ -99,21 +99,39 @@ def v1_features(
     Adelson EH, Bergen JR (1985). J Opt Soc Am A 2:284. doi:10.1364/JOSAA.2.000284.
     Heeger DJ (1992). Vis Neurosci 9:181. doi:10.1017/S0952523800009640.
     """
-    if cells not in ("complex", "simple"):
-        raise NeuralDataError(f"there are no cells {cells!r}; complex or simple")
     contrast = contrast_of(images)
-    height, width = contrast.shape[1:]
-    units = sample_v1(n_units, pixels_per_degree=max(height, width) / _DEGREES, seed=seed)
-    even, odd = _filters(units, height, width)
-    both = np.concatenate([even, odd], axis=1)
-    flat = contrast.reshape(len(contrast), -1)
-    products = np.concatenate([flat[at : at + _BATCH] @ both for at in range(0, len(flat), _BATCH)])
-    evens, odds = products[:, : len(units)], products[:, len(units) :]
-    energy = np.sqrt(evens**2 + odds**2)
-    responses = energy if cells == "complex" else np.maximum(evens, 0.0)
-    if not normalise:
-        return responses
-    return responses / (_HALF + np.sqrt(energy**2 @ _pools(units).T))
+    return V1Bank.sampled(*contrast.shape[1:], n_units=n_units, seed=seed).respond(contrast, cells, normalise)
+
+
+@dataclass(frozen=True)
+class V1Bank:
+    """Sampled units with their filters for images of one size: what :func:`v1_features` makes anew at every call."""
+
+    units: V1Units
+    filters: np.ndarray  # (pixel, 2 * unit): even members, then odd ones
+    pools: np.ndarray  # (unit, unit): weights of the normalisation
+
+    @classmethod
+    def sampled(cls, height: int, width: int, *, n_units: int = 400, seed: int = 0) -> V1Bank:
+        """Sample units for contrast images of `height` x `width`."""
+        units = sample_v1(n_units, pixels_per_degree=max(height, width) / _DEGREES, seed=seed)
+        return cls(units, np.concatenate(_filters(units, height, width), axis=1), _pools(units))
+
+    def respond(
+        self,
+        contrast: Float[np.ndarray, "stimulus y x"],
+        cells: Literal["complex", "simple"] = "complex",
+        normalise: bool = True,
+    ) -> Float[np.ndarray, "stimulus unit"]:
+        """Responses to contrast images; see :func:`v1_features`."""
+        if cells not in ("complex", "simple"):
+            raise NeuralDataError(f"there are no cells {cells!r}; complex or simple")
+        flat = contrast.reshape(len(contrast), -1)
+        products = np.concatenate([flat[at : at + _BATCH] @ self.filters for at in range(0, len(flat), _BATCH)])
+        evens, odds = products[:, : len(self.units)], products[:, len(self.units) :]
+        energy = np.sqrt(evens**2 + odds**2)
+        responses = energy if cells == "complex" else np.maximum(evens, 0.0)
+        return responses / (_HALF + np.sqrt(energy**2 @ self.pools.T)) if normalise else responses
 
 
 def sample_v1(n_units: int, *, pixels_per_degree: float, seed: int = 0) -> V1Units:

@@ -288,6 +288,8 @@ def load_recording(path: Path | str, *, stimulus_ids: Sequence[str] | None = Non
         for layer in header["layers"]:
             group = file["layers"][escape(layer)]
             data = group["activation"]
+            if data.external or data.is_virtual:
+                raise RecordingError(f"layer {layer!r} of {path} lies in other files, which netphys does not follow")
             dims = tuple(dim.label for dim in data.dims)[1:]
             entries.append(_Entry(layer, str(group.attrs["kind"]), dims, tuple(data.shape[1:])))
         ids = tuple(group["stimulus_id"].asstr()[:])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from netphys.errors import RecordingError
-from netphys.files import committing, writing
+from netphys.files import committing, reserve, writing
 from netphys.progress import bar
 from netphys.recording.keep import kept_dims, kept_shape
 from netphys.recording.layers import Layer
@@ -28,6 +29,7 @@ __all__ = ["FORMAT", "chunk_shape", "escape", "pack", "read_header", "unescape"]
 FORMAT = "netphys-recording-1"
 _CHUNK_BYTES = (1 << 18, 1 << 20)  # smaller ones cost a seek each, larger ones more than is wanted
 _CHUNK_SIDE = 8  # stimuli and units of a chunk: reading one stimulus, or one unit, reads 8x the bytes wanted
+_MARGIN_BYTES = 1 << 20  # HDF5's own metadata
 _CACHE_BYTES = 64 << 20  # a row of chunks must fit, or each is read and written again
 
 
@@ -96,31 +98,29 @@ def pack(
 
     shards.verify()
     keep, dtype = header["keep"], np.dtype(header["dtype"])
-    with (
-        committing(path) as temporary,
-        writing(path),
-        h5py.File(temporary, "w", libver=("v110", "latest"), rdcc_nbytes=_CACHE_BYTES) as file,
-        bar(len(layers), label=f"writing {path.name}", unit="layer") as progress,
-    ):
-        for key in ("digest", "network", "training", "keep", "dtype"):
-            file.attrs[key] = header[key]
-        file.attrs["format"] = FORMAT
-        file.attrs["layers"] = json.dumps([layer.name for layer in layers])
-        file.attrs["provenance"] = json.dumps(header["provenance"], sort_keys=True)
-        root = file.create_group("layers")
-        for layer in layers:
-            group = root.create_group(escape(layer.name))
-            shape = (len(stimulus_ids), *kept_shape(layer, keep))
-            chunks = chunk_shape(shape[0], shape[1:], dtype.itemsize)
-            data = group.create_dataset("activation", shape, dtype, chunks=chunks)
-            for first, values in shards.rows(layer.name, chunks[0]):
-                data[first : first + len(values)] = values
-            _describe(group, data, layer, ("stimulus", *kept_dims(layer, keep)), stimulus_ids)
-            progress.update(1)
-        file.attrs["complete"] = True
-        file.flush()
-        n_bytes = file.id.get_filesize()
-    os.truncate(temporary, n_bytes)
+    shapes = {layer.name: (len(stimulus_ids), *kept_shape(layer, keep)) for layer in layers}
+    with committing(path) as temporary, writing(path):
+        with (
+            h5py.File(temporary, "w", libver=("v110", "latest"), rdcc_nbytes=_CACHE_BYTES) as file,
+            bar(len(layers), label=f"writing {path.name}", unit="layer") as progress,
+        ):
+            # a disk that fills while HDF5 writes its metadata crashes the process at the next garbage collection
+            needed = sum(_stored_bytes(each, dtype, stimulus_ids) for each in shapes.values())
+            reserve(temporary, needed + _MARGIN_BYTES)
+            _write_attributes(file, layers, header)
+            root = file.create_group("layers")
+            for layer in layers:
+                group, shape = root.create_group(escape(layer.name)), shapes[layer.name]
+                chunks = chunk_shape(shape[0], shape[1:], dtype.itemsize)
+                data = group.create_dataset("activation", shape, dtype, chunks=chunks)
+                for first, values in shards.rows(layer.name, chunks[0]):
+                    data[first : first + len(values)] = values
+                _describe(group, data, layer, ("stimulus", *kept_dims(layer, keep)), stimulus_ids)
+                progress.update(1)
+            file.attrs["complete"] = True
+            file.flush()
+            n_bytes = file.id.get_filesize()
+        os.truncate(temporary, n_bytes)
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -147,6 +147,22 @@ def read_header(path: Path) -> dict[str, Any]:
     header["layers"] = json.loads(header["layers"])
     header["provenance"] = json.loads(header["provenance"])
     return header
+
+
+def _stored_bytes(shape: Sequence[int], dtype: np.dtype, stimulus_ids: Sequence[str]) -> int:
+    """Bytes that a layer takes in the file: whole chunks, and its scales and ids with room to spare."""
+    chunks = chunk_shape(shape[0], shape[1:], dtype.itemsize)
+    values = math.prod(math.ceil(size / chunk) * chunk for size, chunk in zip(shape, chunks)) * dtype.itemsize
+    return values + 8 * sum(shape) + sum(len(each.encode()) + 64 for each in stimulus_ids) + (1 << 16)
+
+
+def _write_attributes(file: Any, layers: Sequence[Layer], header: Mapping[str, Any]) -> None:
+    """Say what the recording is, all but that it is complete."""
+    for key in ("digest", "network", "training", "keep", "dtype"):
+        file.attrs[key] = header[key]
+    file.attrs["format"] = FORMAT
+    file.attrs["layers"] = json.dumps([layer.name for layer in layers])
+    file.attrs["provenance"] = json.dumps(header["provenance"], sort_keys=True)
 
 
 def _describe(group: Any, data: Any, layer: Layer, dims: Sequence[str], stimulus_ids: Sequence[str]) -> None:

@@ -12,8 +12,9 @@ from netphys.rsa.ceilings import NoiseCeiling, noise_ceiling
 from netphys.rsa.comparison import COMPARISONS, compare
 from netphys.rsa.distances import METHODS, dissimilarities
 from netphys.rsa.drawing import plot_rdm
-from netphys.rsa.evaluation import Difference, RSAResult, compare_models, evaluate
+from netphys.rsa.evaluation import evaluate
 from netphys.rsa.resampling import bootstrap
+from netphys.rsa.results import Difference, RSAResult, compare_models
 
 __all__ = [
     "COMPARISONS",

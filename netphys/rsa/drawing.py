@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from matplotlib.axes import Axes
 
-    from netphys.rsa.evaluation import RSAResult
+    from netphys.rsa.results import RSAResult
 
 __all__ = ["plot_profile", "plot_rdm"]
 

@@ -19,7 +19,16 @@ from netphys.matching import match_stimuli
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
-__all__ = ["RDMSet", "joined", "n_stimuli_of", "pair_index", "pairs_of_stimuli", "shared_pairs", "whole"]
+__all__ = [
+    "RDMSet",
+    "joined",
+    "n_stimuli_of",
+    "pair_index",
+    "pairs_of_stimuli",
+    "shared_pairs",
+    "unique_or_error",
+    "whole",
+]
 
 _LEAST_KEPT = 0.5  # of the pairs: below, a score would describe other stimuli than those that were shown
 

@@ -21,7 +21,7 @@ import numpy as np
 from netphys.errors import OptionError
 from netphys.progress import bar
 from netphys.rsa.comparison import RANKED, Ranking, check_comparison
-from netphys.rsa.pairs import RDMSet, joined, pair_index, shared_pairs
+from netphys.rsa.pairs import RDMSet, joined, n_stimuli_of, pair_index, shared_pairs
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -129,7 +129,7 @@ _Block = tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]  # scores (draw
 def _counts(draws: np.ndarray, n_pairs: int) -> np.ndarray:
     """Count how often each stimulus is in each draw."""
     draws = np.asarray(draws)
-    n = (1 + int(np.sqrt(1 + 8 * n_pairs) + 0.5)) // 2
+    n = n_stimuli_of(n_pairs)
     if draws.ndim != 2 or draws.dtype.kind not in "iu" or (draws.size and not (0 <= draws.min() <= draws.max() < n)):
         raise OptionError(
             f"draws must be row numbers of the {n} stimuli, (bootstrap, stimulus); got {draws.dtype} {draws.shape}"

@@ -91,8 +91,10 @@ def _read_metadata(path: Path, folder: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        # converters, not dtype: a stimulus may be called "NA" or "1.0"
-        table = pd.read_csv(path, converters={"stimulus_id": str, "file": str}, encoding="utf-8")
+        table = pd.read_csv(path, encoding="utf-8")
+        # names as they are written: a stimulus may be called "NA" or "007"
+        names = pd.read_csv(path, usecols=_is_name, dtype=str, keep_default_na=False, encoding="utf-8")
+        table[names.columns] = names
     except (ValueError, UnicodeDecodeError) as error:
         raise StimulusError(f"{path} is not a CSV table in UTF-8: {str(error).splitlines()[0]}") from None
     if "file" not in table:
@@ -107,6 +109,10 @@ def _read_metadata(path: Path, folder: Path) -> pd.DataFrame:
     if "stimulus_id" not in table:
         table.insert(0, "stimulus_id", table["file"])
     return table
+
+
+def _is_name(column: str) -> bool:
+    return column in ("stimulus_id", "file")
 
 
 class _Folder:

@@ -59,7 +59,7 @@ def _load_world(kind: str, query: Query, seed: int) -> StimulusSet:
     if kind not in _WORLDS:
         raise AddressError(f"no generated stimuli 'world:{kind}'{near(kind, _WORLDS)}")
     n = query.take("n", integer(1, 10_000_000), 200)
-    size = query.take("size", integer(32, 512), 64)
+    size = query.take("size", integer(32, 256), 64)
     seed = query.take("seed", integer(0), seed)
     first = query.take("first", integer(0), 0)
     query.finish()

@@ -124,6 +124,8 @@ class StimulusSet:
         if len(table) != len(source):
             raise StimulusError(f"{len(source)} images but {len(table)} rows of metadata")
         if ids is not None:
+            if len(ids) != len(source):
+                raise StimulusError(f"{len(source)} images but {len(ids)} ids")
             table["stimulus_id"] = [str(each) for each in ids]
         elif "stimulus_id" not in table:
             table["stimulus_id"] = [str(index) for index in range(len(source))]
@@ -189,6 +191,8 @@ class StimulusSet:
         """Select stimuli by position (or by a mask of booleans), in the order given."""
         chosen = np.asarray(indices)
         if chosen.dtype == bool:
+            if len(chosen) != len(self):
+                raise StimulusError(f"a mask of {len(chosen)} values for {len(self)} stimuli of {self.name}")
             chosen = np.flatnonzero(chosen)
         return StimulusSet(self._source, self._table, name=self.name, rows=self._rows[chosen.astype(np.int64)].tolist())
 
@@ -229,7 +233,7 @@ class _Arrays:
             if not tensor.is_floating_point():
                 raise StimulusError(f"images are uint8, or float in [0, 1]; these are {tensor.dtype}")
             tensor = tensor.to(torch.float32)
-            if not (tensor.min() >= 0 and tensor.max() <= 1):
+            if len(tensor) and not (tensor.min() >= 0 and tensor.max() <= 1):
                 low, high = float(tensor.min()), float(tensor.max())
                 raise StimulusError(f"float images are in [0, 1]; these are in [{low:.3g}, {high:.3g}]")
         self._images = tensor

@@ -68,7 +68,9 @@ def save_73() -> Callable[..., Path]:
             made.attrs["MATLAB_class"] = np.bytes_("cell")
             return made
         made = group.create_dataset(name, data=array.T if reverse else array)
-        made.attrs["MATLAB_class"] = np.bytes_({"float64": "double", "float32": "single"}.get(str(array.dtype), "uint8"))
+        made.attrs["MATLAB_class"] = np.bytes_(
+            {"float64": "double", "float32": "single"}.get(str(array.dtype), "uint8")
+        )
         return made
 
     def references(file: Any, group: Any, name: str, array: np.ndarray, *, reverse: bool) -> Any:
@@ -107,6 +109,10 @@ def struct_array(elements: np.ndarray, names: np.ndarray) -> np.ndarray:
 @pytest.fixture
 def sessions(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A struct array (1, 2, 2): 2 subjects, 2 sessions of `stack`; and the pairs it holds, (2, 2, 15)."""
-    names = np.array([[["IT | ANN | Session: 1", "IT | ANN | Session: 2"], ["IT | BOB | Session: 1", "IT | BOB | Session: 2"]]])
+    names = np.array(
+        [[["IT | ANN | Session: 1", "IT | ANN | Session: 2"], ["IT | BOB | Session: 1", "IT | BOB | Session: 2"]]]
+    )
     upper = np.triu_indices(6, 1)
-    return struct_array(stack.reshape(1, 2, 2, 6, 6), names.astype(object)), stack[:, upper[0], upper[1]].reshape(2, 2, 15)
+    return struct_array(stack.reshape(1, 2, 2, 6, 6), names.astype(object)), stack[:, upper[0], upper[1]].reshape(
+        2, 2, 15
+    )

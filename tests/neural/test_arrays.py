@@ -83,7 +83,9 @@ def test_csv_mistakes(tmp_path: Path, listed):
 
 
 def test_responses_become_an_assembly(tmp_path: Path, listed, ids, responses):
-    trials = np.stack([responses, responses + 1.0, np.full_like(responses, np.nan)], axis=-1)  # stimulus neuroid repetition
+    trials = np.stack(
+        [responses, responses + 1.0, np.full_like(responses, np.nan)], axis=-1
+    )  # stimulus neuroid repetition
     trials[2, :, 1] = np.nan  # the third stimulus was shown once
     np.savez(tmp_path / "rates.npz", rates=responses, trials=trials.transpose(1, 0, 2))
     data = load_neural(f"{tmp_path / 'rates.npz'}?variable=rates&kind=responses&region=V4&subject=PE", ids=listed)
@@ -99,7 +101,9 @@ def test_responses_become_an_assembly(tmp_path: Path, listed, ids, responses):
 
 
 def test_responses_as_a_table(tmp_path: Path, ids, responses):
-    lines = ["stimulus_id,n1,n2,n3"] + [f"{name},{','.join(map(repr, map(float, row)))}" for name, row in zip(ids, responses)]
+    lines = ["stimulus_id,n1,n2,n3"] + [
+        f"{name},{','.join(map(repr, map(float, row)))}" for name, row in zip(ids, responses)
+    ]
     (tmp_path / "rates.csv").write_text("\n".join(lines), encoding="utf-8")
     data = load_neural(f"{tmp_path / 'rates.csv'}?kind=responses")
     np.testing.assert_array_equal(data.assembly.values, responses)

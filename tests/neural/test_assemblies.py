@@ -58,7 +58,9 @@ def test_a_multiindex_is_written_flat_and_the_dims_in_order(tmp_path: Path, asse
 @pytest.mark.parametrize("engine", ["scipy", "h5netcdf"])
 def test_brainio_as_it_comes(tmp_path: Path, assembly, engine):
     """netCDF 3 and 4, image_id, another variable name, a time bin of length 1, dims in another order, bytes."""
-    old = assembly.rename(stimulus_id="image_id").expand_dims(time_bin=1).transpose("neuroid", "time_bin", "presentation")
+    old = (
+        assembly.rename(stimulus_id="image_id").expand_dims(time_bin=1).transpose("neuroid", "time_bin", "presentation")
+    )
     old = old.assign_coords(time_bin_start=("time_bin", [70]), time_bin_end=("time_bin", [170]))
     old = old.assign_coords(image_id=("presentation", np.char.encode(assembly["stimulus_id"].values, "utf-8")))
     old.to_dataset(name="anything").to_netcdf(tmp_path / "old.nc", engine=engine)
@@ -96,7 +98,9 @@ def test_average_is_by_stimulus_id_only_in_order_of_first_appearance(assembly):
     values[[1, 3], 2] = np.nan  # ä never reached n3
     ids, means = average_repetitions(assembly.copy(data=values))
     assert ids == ("c", "ä", "b")
-    np.testing.assert_array_equal(means[0], [(values[0, at] + values[4, at]) / 2 if at != 1 else values[0, 1] for at in range(4)])
+    np.testing.assert_array_equal(
+        means[0], [(values[0, at] + values[4, at]) / 2 if at != 1 else values[0, 1] for at in range(4)]
+    )
     assert np.isnan(means[1, 2]) and np.isfinite(np.delete(means.ravel(), 6)).all()
     by_all = assembly.to_dataframe(name="y").groupby(["stimulus_id", "luminance"]).size()
     assert len(by_all.index.unique()) > len(ids)  # control: grouping by every coordinate splits the stimuli
@@ -107,7 +111,9 @@ def test_average_does_not_depend_on_the_order_of_presentations(assembly):
     ids, means = average_repetitions(assembly.isel(presentation=order))
     plain_ids, plain = average_repetitions(assembly)
     rows = [plain_ids.index(each) for each in ids]
-    np.testing.assert_allclose(means, plain[rows], rtol=0, atol=1e-15)  # two summands commute; only rounding could differ
+    np.testing.assert_allclose(
+        means, plain[rows], rtol=0, atol=1e-15
+    )  # two summands commute; only rounding could differ
 
 
 def test_what_is_no_assembly(tmp_path: Path, assembly):

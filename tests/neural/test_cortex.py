@@ -44,7 +44,9 @@ def _held_out_r2(features: np.ndarray, responses: np.ndarray) -> float:
 
 def test_signal_variance_and_shape_are_exact(features):
     assembly = simulate_cortex(features, IDS, region="IT", n_subjects=2, n_neuroids=5, n_repetitions=3, noise=0.0)
-    assert assembly.dims == ("presentation", "neuroid") and assembly.shape == (3 * N, 10) and assembly.dtype == np.float64
+    assert (
+        assembly.dims == ("presentation", "neuroid") and assembly.shape == (3 * N, 10) and assembly.dtype == np.float64
+    )
     means = assembly.values.reshape(3, N, 10)
     np.testing.assert_array_equal(means[0], means[2])  # without noise every repetition is the same
     np.testing.assert_allclose(means[0].mean(0), 0.0, atol=1e-12)
@@ -68,7 +70,9 @@ def test_reliability_comes_out(features, noise, n_repetitions):
 
 @pytest.mark.parametrize("shared", [0.25, 0.5, 1.0])
 def test_the_true_features_reach_the_ceiling_and_no_others_do(features, shared):
-    assembly = simulate_cortex(features, IDS, region="IT", n_subjects=2, n_neuroids=40, n_repetitions=10, noise=4.0, shared=shared)
+    assembly = simulate_cortex(
+        features, IDS, region="IT", n_subjects=2, n_neuroids=40, n_repetitions=10, noise=4.0, shared=shared
+    )
     _, means = average_repetitions(assembly)
     rho = assembly.attrs["reliability"]
     assert assembly.attrs["best_r2"] == pytest.approx(shared * rho)
@@ -81,7 +85,9 @@ def test_the_true_features_reach_the_ceiling_and_no_others_do(features, shared):
 
 
 def test_the_private_part_is_explained_by_nothing(features):
-    assembly = simulate_cortex(features, IDS, region="IT", n_subjects=2, n_neuroids=40, n_repetitions=1, noise=0.0, shared=0.0)
+    assembly = simulate_cortex(
+        features, IDS, region="IT", n_subjects=2, n_neuroids=40, n_repetitions=1, noise=0.0, shared=0.0
+    )
     y = assembly.values
     assert abs(_held_out_r2(features, y)) < 0.02
     between = np.corrcoef(y[:, :40].T, y[:, 40:].T)[:40, 40:]  # of different subjects
@@ -90,7 +96,9 @@ def test_the_private_part_is_explained_by_nothing(features):
 
 def test_same_seed_same_bits_other_names_other_numbers(features):
     def made(**changes):
-        return simulate_cortex(features, IDS, **{"region": "IT", "n_subjects": 2, "n_neuroids": 4, "seed": 3, **changes}).values
+        return simulate_cortex(
+            features, IDS, **{"region": "IT", "n_subjects": 2, "n_neuroids": 4, "seed": 3, **changes}
+        ).values
 
     np.testing.assert_array_equal(made(), made())
     assert not np.allclose(made(), made(seed=4)) and not np.allclose(made(), made(region="V1"))
@@ -101,7 +109,9 @@ def test_same_seed_same_bits_other_names_other_numbers(features):
 def test_the_order_of_stimuli_is_of_no_account(features):
     order = np.random.default_rng(2).permutation(N)
     plain = simulate_cortex(features, IDS, region="IT", n_subjects=1, n_neuroids=5, n_repetitions=2)
-    moved = simulate_cortex(features[order], [IDS[at] for at in order], region="IT", n_subjects=1, n_neuroids=5, n_repetitions=2)
+    moved = simulate_cortex(
+        features[order], [IDS[at] for at in order], region="IT", n_subjects=1, n_neuroids=5, n_repetitions=2
+    )
     rows = plain.values.reshape(2, N, 5)[:, order].reshape(-1, 5)
     np.testing.assert_allclose(moved.values, rows, atol=1e-10)  # sums over stimuli in another order
     by_position = plain.values
@@ -112,7 +122,9 @@ def test_units_of_features_are_of_no_account(features):
     scaled = features * np.linspace(1, 50, D) - 3.0
     constant = np.column_stack([scaled, np.full(N, 0.1)])
     plain = simulate_cortex(features, IDS, region="IT", n_subjects=1, n_neuroids=5).values
-    np.testing.assert_allclose(simulate_cortex(constant, IDS, region="IT", n_subjects=1, n_neuroids=5).values, plain, atol=1e-8)
+    np.testing.assert_allclose(
+        simulate_cortex(constant, IDS, region="IT", n_subjects=1, n_neuroids=5).values, plain, atol=1e-8
+    )
 
 
 def test_true_responses_have_the_geometry_of_the_features(features):
@@ -122,9 +134,13 @@ def test_true_responses_have_the_geometry_of_the_features(features):
     np.testing.assert_allclose(truth.var(0), 1.0, rtol=1e-12)
     scaled = (few - few.mean(0)) / few.std(0)
     assert spearmanr(pdist(truth, "sqeuclidean"), pdist(scaled, "sqeuclidean")).statistic > 0.98
-    big = simulate_cortex(few, IDS[:60], region="IT", n_subjects=1, n_neuroids=2000, n_repetitions=1, noise=0.0, shared=1.0)
+    big = simulate_cortex(
+        few, IDS[:60], region="IT", n_subjects=1, n_neuroids=2000, n_repetitions=1, noise=0.0, shared=1.0
+    )
     assert spearmanr(pdist(truth, "correlation"), pdist(big.values, "correlation")).statistic > 0.98
-    small = simulate_cortex(few, IDS[:60], region="IT", n_subjects=1, n_neuroids=60, n_repetitions=2, noise=4.0, shared=0.3)
+    small = simulate_cortex(
+        few, IDS[:60], region="IT", n_subjects=1, n_neuroids=60, n_repetitions=2, noise=4.0, shared=0.3
+    )
     _, means = average_repetitions(small)
     noisy = spearmanr(pdist(truth, "correlation"), pdist(means, "correlation")).statistic
     assert 0.05 < noisy < 0.8  # noise and private parts lower it

@@ -27,7 +27,9 @@ def whole(tmp_path: Path, stack, pairs, ids, sessions, save_73) -> Callable[[str
         elif kind == "npz":
             np.savez_compressed(path, rdms=stack, stimulus_id=np.array(ids))
         elif kind == "csv":
-            path.write_text(",".join(ids) + "\n" + "\n".join(",".join(map(str, row)) for row in stack[0]), encoding="utf-8")
+            path.write_text(
+                ",".join(ids) + "\n" + "\n".join(",".join(map(str, row)) for row in stack[0]), encoding="utf-8"
+            )
         elif kind in ("mat5", "mat7"):
             from scipy.io import savemat
 

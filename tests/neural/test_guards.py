@@ -95,7 +95,9 @@ def test_a_small_constant_array_is_no_bomb(tmp_path: Path):
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".mat", ".nc"])
-@pytest.mark.parametrize("attack", ["external storage", "external link", "soft link", "virtual", "huge", "within a group"])
+@pytest.mark.parametrize(
+    "attack", ["external storage", "external link", "soft link", "virtual", "huge", "within a group"]
+)
 def test_hdf5_that_points_elsewhere(tmp_path: Path, suffix, attack):
     secret = np.arange(9, dtype=np.float64).tobytes()
     (tmp_path / "secret.bin").write_bytes(secret)

@@ -35,7 +35,11 @@ def test_rdms_of_rsatoolbox_read_back(tmp_path: Path, pairs):
 
 def test_region_and_subject_choose_rows(tmp_path: Path, ids, pairs):
     path = _saved(
-        tmp_path / "rdms.hdf5", pairs, subject=["m", "n", "m", "n"], region=["V4", "V4", "IT", "IT"], stimulus_id=list("abcdef")
+        tmp_path / "rdms.hdf5",
+        pairs,
+        subject=["m", "n", "m", "n"],
+        region=["V4", "V4", "IT", "IT"],
+        stimulus_id=list("abcdef"),
     )
     it = load_neural(f"{path}?region=IT")
     np.testing.assert_array_equal(it.dissimilarities, pairs[2:])

@@ -25,7 +25,10 @@ def test_importing_the_room_is_light():
 def test_the_answer_says_what_it_is(tmp_path: Path, listed, stack, pairs, ids):
     np.savez(tmp_path / "brain.npz", IT=stack)
     data = load_neural(f"{tmp_path / 'brain.npz'}?region=IT&subject=a,b,c,d", ids=listed)
-    assert repr(data) == f"NeuralData(brain: 4 RDMs of IT (a, b, c, d), 6 stimuli; brain.npz, variable IT, by order to {listed})"
+    assert (
+        repr(data)
+        == f"NeuralData(brain: 4 RDMs of IT (a, b, c, d), 6 stimuli; brain.npz, variable IT, by order to {listed})"
+    )
     rdms = data.to_rdms()
     np.testing.assert_array_equal(rdms.dissimilarities, pairs)
     np.testing.assert_array_equal(rdms.get_matrices(), stack)
@@ -43,7 +46,9 @@ def test_the_answer_says_what_it_is(tmp_path: Path, listed, stack, pairs, ids):
 def test_an_assembly_makes_no_rdms_here(tmp_path: Path, listed, responses):
     np.save(tmp_path / "rates.npy", responses)
     data = load_neural(f"{tmp_path / 'rates.npy'}?kind=responses&region=IT&subject=m", ids=listed)
-    assert repr(data).startswith("NeuralData(rates: assembly of IT from 1 animal, 6 presentations, 3 neuroids, 6 stimuli; ")
+    assert repr(data).startswith(
+        "NeuralData(rates: assembly of IT from 1 animal, 6 presentations, 3 neuroids, 6 stimuli; "
+    )
     with pytest.raises(NeuralDataError, match=r"rates is an assembly .* netphys\.rdms\(data\.assembly\)"):
         data.to_rdms()
 

@@ -34,12 +34,16 @@ class _Stimuli:
 
 
 def test_it_is_driven_by_the_latents():
-    data = load_neural("world:cortex?region=IT&seed=3&subjects=2&neuroids=5&repetitions=2", stimuli=_Stimuli(("image", "latents")))
+    data = load_neural(
+        "world:cortex?region=IT&seed=3&subjects=2&neuroids=5&repetitions=2", stimuli=_Stimuli(("image", "latents"))
+    )
     assert data.kind == "assembly" and data.region == "IT" and data.subjects == ("subject1", "subject2")
     assert data.assembly.shape == (24, 10) and data.stimulus_ids == tuple(f"scene/{at}" for at in range(12))
     np.testing.assert_array_equal(data.truth, true_responses(LATENTS, region="IT", seed=3))
     assert data.assembly.attrs["stimulus_set_digest"] == "d" * 64
-    assert repr(data).startswith("NeuralData(world:cortex: assembly of IT from 2 animals, 24 presentations, 10 neuroids, 12 stimuli")
+    assert repr(data).startswith(
+        "NeuralData(world:cortex: assembly of IT from 2 animals, 24 presentations, 10 neuroids, 12 stimuli"
+    )
 
 
 def test_v1_is_driven_by_the_images():
@@ -47,13 +51,20 @@ def test_v1_is_driven_by_the_images():
     assert data.region == "V1" and data.name == "v1" and data.assembly.shape == (48, 360)
     np.testing.assert_array_equal(data.truth, true_responses(v1_features(IMAGES), region="V1"))
     assert data.digest == load_neural("world:cortex?region=V1&noise=0&shared=1", stimuli=_Stimuli(("image",))).digest
-    assert data.digest != load_neural("world:cortex?region=V1&noise=0&shared=1&seed=1", stimuli=_Stimuli(("image",))).digest
+    assert (
+        data.digest
+        != load_neural("world:cortex?region=V1&noise=0&shared=1&seed=1", stimuli=_Stimuli(("image",))).digest
+    )
 
 
 def test_mistakes():
     stimuli = _Stimuli(("image",))
     for address, given, told in (
-        ("world:cortex?region=IT", stimuli, r"needs generated stimuli \(world:scenes\).* have the fields image; take region=V1"),
+        (
+            "world:cortex?region=IT",
+            stimuli,
+            r"needs generated stimuli \(world:scenes\).* have the fields image; take region=V1",
+        ),
         ("world:cortex?region=IT", None, r"is simulated on stimuli; give them"),
         ("world:cortex?region=V4", stimuli, r"no simulated region 'V4'; near: 'V1'"),
         ("world:cortex?region=V1&shared=2", stimuli, r"shared=2\.0 is no share"),
@@ -87,7 +98,11 @@ def test_types_of_the_stub_are_those_of_torch():
         images=lambda indices: torch.from_numpy(stimuli.images(indices)),
         get=lambda indices, field: torch.from_numpy(stimuli.get(indices, field)),
     )
-    as_torch = type("Torch", (), {"__len__": lambda self: 12, **{k: staticmethod(v) if callable(v) else v for k, v in vars(as_torch).items()}})()
+    as_torch = type(
+        "Torch",
+        (),
+        {"__len__": lambda self: 12, **{k: staticmethod(v) if callable(v) else v for k, v in vars(as_torch).items()}},
+    )()
     for region in ("V1", "IT"):
         address = f"world:cortex?region={region}"
         assert load_neural(address, stimuli=as_torch).digest == load_neural(address, stimuli=stimuli).digest

@@ -28,10 +28,20 @@ from netphys.stimuli.world import (
 from netphys.stimuli.world.arithmetic import sine_cosine
 from netphys.stimuli.world.hashing import Draws
 from netphys.stimuli.world.noise import at_pixels, fractal, sample
-from netphys.stimuli.world.parts import assemble, block, camera_rays, solid, trace
+from netphys.stimuli.world.parts import assemble, block, solid
+from netphys.stimuli.world.rays import camera_rays, trace
 from netphys.stimuli.world.scenes import rendered
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Render small batches on one thread: on busy cores a second one waits longer than it helps (66 s against 13)."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @lru_cache(maxsize=1)
@@ -313,8 +323,8 @@ def test_draws_are_uniform_independent_and_named():
 
 
 def test_fractal_fields_are_one_over_f_and_periodic():
-    field = fractal(Draws(0, torch.arange(60)), "test", grid=64, gains=(1.0, 0.5))
-    assert -2.6 < spectrum_slope(field[:, 0].double().numpy()) < -1.7
+    field = fractal(Draws(0, torch.arange(60)), "test", grid=64, gains=(0.85, 0.5))
+    assert -2.3 < spectrum_slope(field[:, 0].double().numpy()) < -1.7
     assert spectrum_slope(field[:, 1].double().numpy()) < -3.0  # the smoother one is steeper
     assert abs(float(field[:, 0].std()) - 1.0) < 0.25
     at = torch.rand(60, 5, 5, generator=torch.Generator().manual_seed(0))
@@ -328,8 +338,8 @@ def test_sine_and_cosine_by_polynomial():
     degrees = torch.linspace(-720.0, 720.0, 2001)
     sine, cosine = sine_cosine(degrees)
     exact = torch.deg2rad(degrees.double())
-    assert float((sine - exact.sin()).abs().max()) < 1e-6
-    assert float((cosine - exact.cos()).abs().max()) < 1e-6
+    assert float((sine - exact.sin()).abs().max()) < 2e-6  # a turn in float32 is good to 1e-7
+    assert float((cosine - exact.cos()).abs().max()) < 2e-6
 
 
 # mistakes

@@ -36,7 +36,7 @@ def wave(turns: Tensor) -> Tensor:
 
 
 def sine_cosine(degrees: Tensor) -> tuple[Tensor, Tensor]:
-    """Return sine and cosine of an angle (in degrees), by polynomials; absolute error below 1e-6."""
+    """Return sine and cosine of an angle (in degrees), by polynomials; absolute error below 2e-6."""
     return _sine(degrees / 360.0), _sine(degrees / 360.0 + 0.25)
 
 

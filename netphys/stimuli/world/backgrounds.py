@@ -123,7 +123,7 @@ def _meadow(stage: Stage) -> Tensor:
     tone = tone.clamp(0.0, 1.0)
     grass = mix(dark, pale, tone[:, None]) * (1.05 - 0.30 * stage.near)[:, None]
     blossom = stage.colour("blossom", 0.97, 0.20, (0.05, 0.65), (0.85, 0.98))  # white, yellow, red, violet
-    bloom = stage.number("bloom", 1.2, 2.4)
+    bloom = stage.number("bloom", 1.6, 2.6)
     spots = smoothstep(bloom, bloom + 0.5, 0.9 * lie[:, 1] + 0.8 * stage.flat[:, 3]) * smoothstep(0.05, 0.2, stage.near)
     grass = mix(grass, blossom, (spots * 0.8)[:, None])
     return mix(image, grass, stage.ground[:, None])
@@ -266,7 +266,7 @@ def _room(stage: Stage) -> Tensor:
     picture = mix(first, second, smoothstep(-0.5, 0.5, stage.flat[:, 4] + 1.5 * (stage.y - cy) / tall)[:, None])
     day = stage.colour("day", 0.57, 0.03, (0.12, 0.40), (0.85, 0.97)) * 1.1
     bars = smoothstep(0.03, 0.06, ((stage.x - cx) / wide).abs()) * smoothstep(0.03, 0.06, ((stage.y - cy) / tall).abs())
-    view = mix(wood, day * (1.0 + 0.10 * stage.flat[:, 3:4]), bars[:, None])
+    view = mix(wood, day * (1.0 + 0.10 * stage.flat[:, 5:6]), bars[:, None])
     window = (stage.number("window") > 0.5)[:, None]
     cast = smoothstep(1.25, 0.9, torch.maximum((stage.x - cx - 0.015).abs() / wide, (stage.y - cy - 0.02).abs() / tall))
     wall = wall * (1.0 - 0.30 * cast)[:, None]

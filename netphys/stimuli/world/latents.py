@@ -2,7 +2,8 @@
 
 The kind of scene makes some objects likely and none impossible (`LIKELY`). One object is the main one: large, wholly
 inside the image, in front of all others. The others stand further back to its sides, may be half hidden by it or cut
-by the image's edge, and are placed so that something of them is always seen.
+by the image's edge; about one of them in 200 is wholly hidden. It stays in the latents, which say what was placed;
+what is seen is said by the masks and the visible areas of the rendered scene.
 """
 
 from __future__ import annotations

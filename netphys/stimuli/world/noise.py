@@ -1,7 +1,7 @@
-"""Fields of 1/f noise: equal variance in every octave, as in photographs, periodic, one an image.
+"""Fields of 1/f noise: near equal variance in every octave, as in photographs, periodic, one an image.
 
 A field is a pyramid: random numbers on a 4 x 4 lattice, smoothly doubled in size, new random numbers added, and so on
-up to the grid. Equal amplitude an octave gives a power spectrum that falls as 1/f**2.
+up to the grid. How much each octave adds sets how steeply the power spectrum falls.
 
 References
 ----------
@@ -39,8 +39,8 @@ def fractal(draws: Draws, name: str, *, grid: int, gains: tuple[float, ...]) -> 
     grid : int
         Side of the fields in cells, a power of two. Coarse octaves do not hang on it.
     gains : tuple of float
-        One field a number, at most 6: amplitude of an octave over that of the coarser one. 1 gives a power spectrum
-        of 1/f**2, less gives smoother fields.
+        One field a number, at most 6: amplitude of an octave over that of the coarser one. 0.85 gives a power
+        spectrum of about 1/f**2; each time it is halved, the spectrum is steeper by f**2.
 
     Returns
     -------

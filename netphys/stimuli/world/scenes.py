@@ -21,7 +21,8 @@ from netphys.stimuli.world.backgrounds import PAINTERS, Stage
 from netphys.stimuli.world.hashing import Draws
 from netphys.stimuli.world.latents import MAIN_SIZE, MAX_OBJECTS, OTHER_SIZE, SCENE_CLASSES, SceneLatents, scene_latents
 from netphys.stimuli.world.noise import fractal
-from netphys.stimuli.world.parts import Body, Rays, assemble, camera_rays, extents, trace
+from netphys.stimuli.world.parts import Body, assemble, extents
+from netphys.stimuli.world.rays import Rays, camera_rays, trace
 from netphys.stimuli.world.shading import Look, light_colours, shade
 from netphys.stimuli.world.shapes import HOVER, OBJECT_CLASSES, parts_of
 
@@ -58,7 +59,46 @@ def render_scenes(
     size: int = 64,
     device: str | torch.device = "cpu",
 ) -> Scenes:
-    """Render images of the world."""
+    """Render images of the world.
+
+    Parameters
+    ----------
+    indices : sequence of int
+        Which images, each from 0 on; they may repeat and come in any order.
+    seed : int
+        Which world.
+    size : int
+        Side of the images in pixels, 32 to 256. A scene has the same causes at all sizes; 64 is the default because
+        every class can be told there by eye and thousands of images take seconds.
+    device : str or torch.device
+        Where to render. Bits are the same for any batch on one device, not from one device to another.
+
+    Returns
+    -------
+    Scenes
+        Images, visible masks, boxes and all latents, in the order of `indices`.
+
+    Raises
+    ------
+    StimulusError
+        If an index is negative or no integer.
+    OptionError
+        If `size` is not within 32 to 256, or `seed` is no integer.
+
+    Notes
+    -----
+    Objects are met by parallel rays in closed form (four samples a pixel) and lit by one directional light (Lambert
+    and a soft highlight), by the sky and by the ground; shadows on the ground are traced toward the light. Nearer
+    objects hide further ones: cover = own cover x what nearer ones let through, and a pixel is in a mask where more
+    than half of it is that object, seen. An object that others hide wholly keeps its place in the latents; its mask is
+    empty, its box and visible area are zero.
+
+    Examples
+    --------
+    >>> scenes = render_scenes([3, 5], seed=0, size=32)
+    >>> scenes.images.shape, scenes.masks.shape
+    (torch.Size([2, 3, 32, 32]), torch.Size([2, 3, 32, 32]))
+    """
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or not SMALLEST <= size <= LARGEST:
         raise OptionError(f"size={size!r} is no image side; scenes are {SMALLEST} to {LARGEST} pixels a side")
     return rendered(scene_latents(indices, seed=seed), size=int(size), device=torch.device(device))

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from netphys.stimuli.world.arithmetic import dot, fraction, mix, smoothstep, wave
-from netphys.stimuli.world.parts import Body, Hits
+from netphys.stimuli.world.parts import Body
+from netphys.stimuli.world.rays import Hits
 
 __all__ = ["Look", "light_colours", "shade"]
 
@@ -54,7 +55,7 @@ def shade(body: Body, hits: Hits, look: Look, x: Tensor, y: Tensor, noise: Tenso
     body : Body
         In the viewer's frame.
     hits : Hits
-        What :func:`netphys.stimuli.world.parts.trace` found.
+        What :func:`netphys.stimuli.world.rays.trace` found.
     look : Look
     x, y : Tensor, shapes (exemplar, column), (exemplar, row)
         Positions of the rays.

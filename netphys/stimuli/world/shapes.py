@@ -168,7 +168,7 @@ def _mushroom(vary: Vary) -> list[Part]:
 
 def _tree(vary: Vary) -> list[Part]:
     """A conifer: skirts of branches, one on the other, on a short trunk."""
-    wide, slim, trunk, lift = vary(0, 0.26, 0.40), vary(1, 0.62, 0.80), vary(2, 0.045, 0.075), vary(3, 0.12, 0.22)
+    wide, slim, trunk, lift = vary(0, 0.26, 0.40), vary(1, 0.70, 0.84), vary(2, 0.045, 0.075), vary(3, 0.12, 0.22)
     parts = [solid((0.0, lift, 0.0), (trunk, lift, trunk), SECOND, top=0.8, shade=(0.9, 0.4))]
     radius, foot = wide, lift * 1.5
     for skirt in range(4):
@@ -179,7 +179,7 @@ def _tree(vary: Vary) -> list[Part]:
                 (0.0, foot + tall, 0.0),
                 (radius, tall, radius),
                 BODY,
-                top=0.02 if last else 0.22,
+                top=0.02 if last else 0.15,
                 shade=(1.0, 1.0 if last else 0.35),
             )
         )

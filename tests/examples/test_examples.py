@@ -1,0 +1,48 @@
+"""Every example runs as it stands, under a minute, and shows the number that its docstring states."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
+
+
+@pytest.fixture(params=EXAMPLES, ids=lambda path: path.stem)
+def ran(request, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return request.param.stem, runpy.run_path(str(request.param)), tmp_path
+
+
+def test_an_example_draws_its_figure_and_shows_its_number(ran):
+    name, values, folder = ran
+    assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+    CHECKS[name](values)
+
+
+def check_layers_and_it(values):
+    result = values["result"]
+    assert ((result.scores > 0.1) & (result.scores < 0.5)).all()
+    assert result.ceiling.lower > 0.6
+    assert result.ceiling.lower - 0.02 < values["best_possible"].scores[0] < result.ceiling.upper
+
+
+def check_in_place_operations(values):
+    assert len(values["negative"]) == 5
+    for plain, right in values["negative"].values():
+        assert plain == 0
+        assert 0.2 < right < 0.8
+
+
+CHECKS = {name.removeprefix("check_"): value for name, value in list(globals().items()) if name.startswith("check_")}
+
+
+def test_every_example_has_a_check():
+    assert sorted(CHECKS) == [path.stem for path in EXAMPLES]
+
+
+def test_examples_are_short():
+    for path in EXAMPLES:
+        assert len(path.read_text().splitlines()) < 60, path.name

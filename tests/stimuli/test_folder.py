@@ -1,0 +1,150 @@
+"""read_folder: a folder of images becomes stimuli; what is wrong in it is named."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from netphys.errors import MatchError, StimulusError
+from netphys.stimuli import StimulusSet
+
+Write = Callable[..., Path]
+FILES = {"face/b.png": 1, "face/a.PNG": 2, "house/c.png": 3, "d.png": 4}
+
+
+def _noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8).transpose(2, 0, 1)
+
+
+def test_without_metadata_every_image_sorted_by_path(image_folder: Write) -> None:
+    folder = image_folder(FILES)
+    for hidden in (".thumbnails/x.png", "face/._a.png", "__MACOSX/face/a.png"):
+        (folder / hidden).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / "d.png", folder / hidden)
+    (folder / "notes.txt").write_text("no image")
+    shown = StimulusSet.from_folder(folder)
+    assert shown.ids == ("d.png", "face/a.PNG", "face/b.png", "house/c.png")
+    assert shown.metadata["category"].tolist() == ["", "face", "face", "house"]
+    assert shown.name == "images" and shown.fields == ("image",)
+    images = shown.images([3, 0, 3])
+    assert isinstance(images, torch.Tensor) and images.dtype == torch.uint8
+    assert [np.array_equal(image, _noise(seed)) for image, seed in zip(images.numpy(), (3, 4, 3))] == [True] * 3
+    assert not np.array_equal(images[0].numpy(), _noise(4))  # control
+
+
+def test_metadata_rows_are_the_stimuli_in_its_order(image_folder: Write) -> None:
+    folder = image_folder(FILES)
+    table = "file,stimulus_id,animate,size\nhouse/c.png,NA,0,1.5\nface/a.PNG,007,1,\nd.png,1.0,0,2\n"
+    (folder / "metadata.csv").write_text("\ufeff" + table, encoding="utf-8")  # as spreadsheets save it
+    shown = StimulusSet.from_folder(folder)
+    assert shown.ids == ("NA", "007", "1.0")  # ids are text, as written
+    assert shown.metadata["animate"].tolist() == [0, 1, 0] and np.isnan(shown.metadata["size"][1])
+    assert np.array_equal(shown.images([0])[0].numpy(), _noise(3))
+    assert shown.where("animate == 1").ids == ("007",)
+
+
+def test_without_the_column_the_id_is_the_file(image_folder: Write) -> None:
+    folder = image_folder(FILES)
+    (folder / "metadata.csv").write_text("file\nhouse/c.png\nd.png\n")
+    assert StimulusSet.from_folder(folder).ids == ("house/c.png", "d.png")
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("file\n../secret.png\n", r"file '../secret.png' is not below the folder"),
+        ("file\nface/../../secret.png\n", "is not below the folder"),
+        ("file\n/etc/passwd\n", r"file '/etc/passwd' is not below the folder"),
+        ("file\nd.png\nface/x.png\n", r"names 1 file\(s\) that are not there, first 'face/x.png'"),
+        ("file,n\n,1\n", r"names 1 file\(s\) that are not there, first ''"),
+        ("path\nd.png\n", r"has no column 'file' \(has: path\)"),
+        ("", "is not a CSV table in UTF-8"),
+        ('file\n"d.png\n', "is not a CSV table in UTF-8|not there"),
+    ],
+)
+def test_metadata_that_is_not_understood_is_one_line(image_folder: Write, table: str, said: str) -> None:
+    folder = image_folder(FILES)
+    shutil.copy(folder / "d.png", folder.parent / "secret.png")
+    (folder / "metadata.csv").write_text(table)
+    with pytest.raises(StimulusError, match=said) as caught:
+        StimulusSet.from_folder(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_latin_1_and_duplicates_are_refused(image_folder: Write) -> None:
+    folder = image_folder(FILES)
+    (folder / "metadata.csv").write_bytes("file,name\nd.png,Bär\n".encode("latin-1"))
+    with pytest.raises(StimulusError, match="is not a CSV table in UTF-8"):
+        StimulusSet.from_folder(folder)
+    (folder / "metadata.csv").write_text("file\nd.png\nd.png\n")
+    with pytest.raises(MatchError, match=r"1 stimulus_id\(s\) of images occur more than once: 'd.png'"):
+        StimulusSet.from_folder(folder)
+
+
+def test_absent_and_empty_folders(tmp_path: Path) -> None:
+    with pytest.raises(StimulusError, match="no folder .*absent"):
+        StimulusSet.from_folder(tmp_path / "absent")
+    with pytest.raises(StimulusError, match=r"holds no image \(\.png \.jpg"):
+        StimulusSet.from_folder(tmp_path)
+
+
+def test_a_broken_image_is_named_or_left_out_on_request(image_folder: Write, caplog: pytest.LogCaptureFixture) -> None:
+    folder = image_folder(FILES)
+    whole = (folder / "face/b.png").read_bytes()
+    (folder / "face/b.png").write_bytes(whole[: len(whole) // 2])
+    shown = StimulusSet.from_folder(folder)
+    assert np.array_equal(shown.images([0])[0].numpy(), _noise(4))  # whole ones can be shown
+    for read in (lambda: shown.images([1, 2]), lambda: shown.digest):
+        with pytest.raises(StimulusError, match=r"image face/b.png is broken: .*; --skip-broken leaves such images out"):
+            read()
+    with caplog.at_level(logging.WARNING):
+        kept = StimulusSet.from_folder(folder, skip_broken=True)
+    assert kept.ids == ("d.png", "face/a.PNG", "house/c.png") and kept.left_out == ("face/b.png",)
+    assert "1 of 4 images of" in caplog.text and "face/b.png is broken" in caplog.text
+    assert np.array_equal(kept.images([2])[0].numpy(), _noise(3))
+    for file in FILES:
+        (folder / file).write_bytes(b"broken")
+    with pytest.raises(StimulusError, match="all 4 images of .* are broken"):
+        StimulusSet.from_folder(folder, skip_broken=True)
+
+
+def test_images_of_several_sizes_are_a_list(image_folder: Write) -> None:
+    image_folder({"a.png": 1})
+    folder = image_folder({"b.png": 2}, size=(8, 8))
+    images = StimulusSet.from_folder(folder).images([0, 1, 0])
+    assert isinstance(images, list) and [tuple(each.shape) for each in images] == [(3, 12, 16), (3, 8, 8), (3, 12, 16)]
+
+
+def test_the_digest_is_of_pixels_and_order_not_of_places_or_formats(image_folder: Write) -> None:
+    here, there = image_folder(FILES, name="here"), image_folder(FILES, name="there")
+    digest = StimulusSet.from_folder(here).digest
+    assert StimulusSet.from_folder(there).digest == digest
+    with Image.open(there / "d.png") as image:
+        image.load()
+        image.save(there / "d.png", compress_level=0)  # other bytes, the same pixels
+    assert StimulusSet.from_folder(there).digest == digest
+    (there / "metadata.csv").write_text("file\nd.png\nface/a.PNG\nface/b.png\nhouse/c.png\n")
+    assert StimulusSet.from_folder(there).digest == digest
+    (there / "metadata.csv").write_text("file\nface/a.PNG\nd.png\nface/b.png\nhouse/c.png\n")
+    assert StimulusSet.from_folder(there).digest != digest  # order
+    (there / "metadata.csv").unlink()
+    pixels = np.asarray(Image.open(there / "d.png")).copy()
+    pixels[5, 5, 0] ^= 1
+    Image.fromarray(pixels).save(there / "d.png")
+    assert StimulusSet.from_folder(there).digest != digest  # one bit of one pixel
+
+
+def test_reading_does_not_depend_on_what_is_kept(image_folder: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    from netphys.stimuli import folder as module
+
+    monkeypatch.setattr(module, "_CACHE_BYTES", 2 * 12 * 16 * 3)  # two images
+    shown = StimulusSet.from_folder(image_folder(FILES))
+    first = shown.images(range(4))
+    assert torch.equal(first, shown.images(range(4))) and shown._source._kept_bytes <= 2 * 12 * 16 * 3
