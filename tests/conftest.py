@@ -6,6 +6,7 @@ import os
 
 for _library in ("OMP", "MKL", "OPENBLAS"):  # before torch and numpy are imported: two cores are shared with others
     os.environ.setdefault(f"{_library}_NUM_THREADS", "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin while they wait take the core from others
 
 from collections.abc import Callable
 from pathlib import Path

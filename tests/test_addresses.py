@@ -19,7 +19,9 @@ def test_split_take_finish() -> None:
 def test_a_misspelt_key_is_refused_with_the_near_one() -> None:
     _, query = split_address("torchvision:alexnet?rezise=224")
     assert query.take("resize", int, 0) == 0 and query.take("seed", int, 0) == 0
-    with pytest.raises(AddressError, match=r"'torchvision:alexnet\?rezise=224' takes no option 'rezise'; near: 'resize'"):
+    with pytest.raises(
+        AddressError, match=r"'torchvision:alexnet\?rezise=224' takes no option 'rezise'; near: 'resize'"
+    ):
         query.finish()
 
 

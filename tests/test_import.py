@@ -10,7 +10,19 @@ import pytest
 
 import netphys
 
-HEAVY = ("torch", "torchvision", "timm", "pandas", "xarray", "matplotlib", "scipy", "sklearn", "rsatoolbox", "h5py", "PIL")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "timm",
+    "pandas",
+    "xarray",
+    "matplotlib",
+    "scipy",
+    "sklearn",
+    "rsatoolbox",
+    "h5py",
+    "PIL",
+)
 
 
 def _loaded_by(statement: str) -> set[str]:

@@ -27,7 +27,9 @@ def test_ids_compare_as_strings() -> None:
 
 
 def test_partial_leaves_out_what_was_not_shown() -> None:
-    with pytest.raises(MatchError, match=r"1 of 3 stimuli of V4 are not among the 2 of alexnet: 'c'; .*--ids FILE:COLUMN"):
+    with pytest.raises(
+        MatchError, match=r"1 of 3 stimuli of V4 are not among the 2 of alexnet: 'c'; .*--ids FILE:COLUMN"
+    ):
         match_stimuli(["a", "b"], ["c", "b", "a"], model="alexnet", data="V4")
     match = match_stimuli(["a", "b"], ["c", "b", "a"], partial=True)
     assert match.missing == ("c",) and match.data_rows.tolist() == [1, 2] and match.model_rows.tolist() == [1, 0]
@@ -41,7 +43,9 @@ def test_a_near_id_is_named() -> None:
 
 
 def test_ids_that_occur_twice_are_refused() -> None:
-    with pytest.raises(MatchError, match=r"4 stimulus_id\(s\) of photos occur more than once: 'a', 'b', 'c' and 1 more"):
+    with pytest.raises(
+        MatchError, match=r"4 stimulus_id\(s\) of photos occur more than once: 'a', 'b', 'c' and 1 more"
+    ):
         require_unique(list("abcdabcd"), what="photos")
     with pytest.raises(MatchError, match="of the neural data occur more than once: '1'"):
         match_stimuli(["1"], [1, "1"])

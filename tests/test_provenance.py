@@ -17,7 +17,11 @@ def test_order_of_keys_container_and_strides_do_not_count() -> None:
     array = np.arange(12.0).reshape(3, 4)
     assert digest({"a": 1, "b": [1, 2]}) == digest({"b": (1, 2), "a": 1})
     assert array_digest(array) == array_digest(np.asfortranarray(array)) == array_digest(array[::-1][::-1])
-    assert digest(np.float64(0.5)) == digest(0.5) and digest(np.int8(3)) == digest(3) and digest(np.bool_(1)) == digest(True)
+    assert (
+        digest(np.float64(0.5)) == digest(0.5)
+        and digest(np.int8(3)) == digest(3)
+        and digest(np.bool_(1)) == digest(True)
+    )
 
 
 def test_every_change_counts() -> None:
@@ -67,5 +71,7 @@ def test_code_digest_follows_the_source(tmp_path: Path, monkeypatch: pytest.Monk
 def test_provenance_is_plain_json_and_names_versions() -> None:
     record = provenance("record", {"keep": "all", "n": np.int64(3)}, {"network": "abc"}, seed=0, where=Path("a/b"))
     assert record == json.loads(json.dumps(record))
-    assert record["made_by"] == "netphys.record" and record["options"] == {"keep": "all", "n": 3} and record["seed"] == 0
+    assert (
+        record["made_by"] == "netphys.record" and record["options"] == {"keep": "all", "n": 3} and record["seed"] == 0
+    )
     assert {"netphys", "python", "torch", "numpy"} <= record["versions"].keys() == versions().keys()

@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _plain_warnings() -> Iterator[None]:
     """Say a warning as one line of ours, not as a place in the source."""
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: log.warning("%s", message)  # type: ignore[assignment]
+        warnings.showwarning = lambda message, *_: log.warning("%s", message)
         yield
 
 

@@ -73,7 +73,11 @@ def load_network(address: str, *, seed: int = 0) -> Network:
         raise AddressError(f"no network {address!r}{near(scheme, _SCHEMES) if colon else ''}; an address is {_FORMS}")
     query.finish()
     if resize:
-        given = network.preprocess if isinstance(network.preprocess, Preprocess) else Preprocess()
+        given = network.preprocess or Preprocess()
+        if not isinstance(given, Preprocess):
+            raise AddressError(
+                f"{body} prepares its images itself ({given!r:.60}), so that resize={resize} means nothing to it"
+            )
         network = replace(network, preprocess=replace(given, resize=(resize, resize), crop=None))
     network.module.eval()
     return replace(network, address=address, name=address)

@@ -19,7 +19,7 @@ from netphys.neural.ids import follow_ids
 if TYPE_CHECKING:
     import xarray as xr
 
-    from netphys.neural.loading import FileOptions
+    from netphys.neural.options import FileOptions
 
 __all__ = ["load_netcdf", "load_responses"]
 

@@ -7,14 +7,16 @@ from typing import Any
 
 from netphys.neural.array_files import held_variables
 from netphys.neural.assemblies import opened_netcdf
-from netphys.neural.contents import Variable
+from netphys.neural.contents import Variable, kind_of
 from netphys.neural.dissimilarities import n_stimuli_of
 from netphys.neural.guards import existing
 from netphys.neural.hdf5 import hdf5_variables, read_saved_rdms
-from netphys.neural.loading import SUFFIXES
+from netphys.neural.matlab import read_matlab
+from netphys.neural.options import SUFFIXES
 
 __all__ = ["describe_file"]
 
+_SMALL = 64 * 2**20  # bytes of a .mat file whose struct arrays are looked into: their headers tell no sizes
 _COORDINATES = ("stimulus_id", "image_id", "animal", "region")
 
 
@@ -53,6 +55,9 @@ def describe_file(path: Path | str) -> dict[str, Any] | None:
         }
     held = held_variables(path, suffix)
     sizes = {n for each in held.values() if (n := _size(each)) is not None}
+    if suffix == ".mat" and path.stat().st_size < _SMALL:
+        structs = [each.name for each in held.values() if each.kind == "struct"]
+        sizes |= {n for name in structs if (n := _size_within(path, name)) is not None}
     return {
         "kind": "arrays",
         "variables": {name: list(each.shape) for name, each in held.items()},
@@ -83,6 +88,15 @@ def _netcdf(path: Path) -> dict[str, Any]:
         "subjects": texts.get("animal", []),
         "region": "+".join(texts.get("region", [])),
     }
+
+
+def _size_within(path: Path, name: str) -> int | None:
+    """Number of stimuli of the RDMs within a struct array; None if it has none."""
+    value = read_matlab(path, name, fields=("RDM",))
+    if "RDM" not in (value.dtype.names or ()) or value.size == 0:
+        return None
+    first = value["RDM"].reshape(-1)[0]
+    return _size(Variable(name, first.shape, kind_of(first.dtype)))
 
 
 def _size(variable: Variable) -> int | None:

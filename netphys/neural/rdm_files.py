@@ -18,7 +18,7 @@ from netphys.neural.hdf5 import SavedRDMs, read_saved_rdms
 from netphys.neural.ids import follow_ids
 
 if TYPE_CHECKING:
-    from netphys.neural.loading import FileOptions
+    from netphys.neural.options import FileOptions
 
 __all__ = ["load_rdms"]
 

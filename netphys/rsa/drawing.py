@@ -227,7 +227,7 @@ def _colour_scale(ax: Axes, image: Any) -> None:
     scale = ax.inset_axes((1.04, 0.0, 0.04, 1.0))
     bar = ax.figure.colorbar(image, cax=scale, ticks=[0, 50, 100])
     bar.outline.set_linewidth(0.5)
-    bar.set_label("dissimilarity (percentile)", fontsize=_LARGE - 1, labelpad=1)
+    bar.set_label("dissimilarity (percentile)", fontsize=_LARGE - 1, labelpad=3)
     scale.tick_params(labelsize=_LARGE - 1, length=2, width=0.5, pad=1.5)
 
 

@@ -1,4 +1,4 @@
-"""A folder of images becomes a StimulusSet.
+"""A folder of images becomes the source of a StimulusSet, and its table.
 
 With ``metadata.csv`` its rows are the stimuli, in its order: column ``file`` is the path relative to the folder,
 ``stimulus_id`` the id (default: ``file``). Without it, every image below the folder, sorted by path; the first folder
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,12 @@ from netphys.errors import StimulusError
 from netphys.progress import bar
 from netphys.provenance import array_digest
 from netphys.stimuli.decoding import IMAGE_SUFFIXES, decode_image
-from netphys.stimuli.stimulus_set import StimulusSet
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-__all__ = ["read_folder"]
+__all__ = ["Folder", "FolderSource", "read_folder"]
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,18 @@ _THREADS = 4  # PIL decodes without the interpreter lock; more than four wait fo
 _CACHE_BYTES = 1 << 29  # decoded images up to half a gigabyte are kept, so that digest and recording decode once
 
 
-def read_folder(folder: Path | str, *, skip_broken: bool = False) -> StimulusSet:
+@dataclass(frozen=True)
+class Folder:
+    """What was found in a folder of images."""
+
+    source: FolderSource
+    table: pd.DataFrame  # one row an image
+    name: str
+    rows: list[int]  # of the images that are shown
+    left_out: list[str]  # files of those that are broken
+
+
+def read_folder(folder: Path | str, *, skip_broken: bool = False) -> Folder:
     """Read a folder of images.
 
     Parameters
@@ -57,17 +68,17 @@ def read_folder(folder: Path | str, *, skip_broken: bool = False) -> StimulusSet
     if not len(table):
         kinds = " ".join(IMAGE_SUFFIXES)
         raise StimulusError(f"folder {folder} holds no image ({kinds})")
-    source = _Folder(folder, list(table["file"]))
+    source = FolderSource(folder, list(table["file"]))
     name = folder.resolve().name
     if not skip_broken:
-        return StimulusSet(source, table, name=name)
+        return Folder(source, table, name, list(range(len(table))), [])
     whole = np.array(source.probe())
     if not whole.any():
         raise StimulusError(f"all {len(table)} images of {folder} are broken")
     if not whole.all():
         log.warning("%d of %d images of %s are broken and left out", (~whole).sum(), len(whole), folder)
     left_out = [str(file) for file, good in zip(table["file"], whole) if not good]
-    return StimulusSet(source, table, name=name, rows=np.flatnonzero(whole).tolist(), left_out=left_out)
+    return Folder(source, table, name, np.flatnonzero(whole).tolist(), left_out)
 
 
 def _walk(folder: Path) -> pd.DataFrame:
@@ -115,7 +126,7 @@ def _is_name(column: str) -> bool:
     return column in ("stimulus_id", "file")
 
 
-class _Folder:
+class FolderSource:
     """Image files, decoded when read; kept decoded while they are few."""
 
     fields = ("image",)

@@ -9,7 +9,6 @@ import numpy as np
 
 from netphys.addresses import Query, integer, split_address
 from netphys.errors import AddressError, StimulusError, near
-from netphys.stimuli.folder import read_folder
 from netphys.stimuli.stimulus_set import Generated, StimulusSet
 
 __all__ = ["load_stimuli"]
@@ -47,7 +46,7 @@ def load_stimuli(address: str | Path, *, seed: int = 0, skip_broken: bool = Fals
     if Path(body).is_dir():
         condition = query.take("where", str, "")
         query.finish()
-        shown = read_folder(body, skip_broken=skip_broken)
+        shown = StimulusSet.from_folder(body, skip_broken=skip_broken)
         return shown.where(condition) if condition else shown
     if Path(body).is_file():
         raise StimulusError(f"{body} is a file; stimuli are a folder of images or world:scenes?n=100")

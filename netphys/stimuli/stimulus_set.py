@@ -14,6 +14,7 @@ import numpy as np
 from netphys.errors import StimulusError, near
 from netphys.matching import require_unique
 from netphys.provenance import array_digest, digest
+from netphys.stimuli.folder import read_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,10 +86,23 @@ class StimulusSet:
 
     @classmethod
     def from_folder(cls, folder: Path | str, *, skip_broken: bool = False) -> StimulusSet:
-        """Read a folder of images; see :func:`netphys.stimuli.folder.read_folder`."""
-        from netphys.stimuli.folder import read_folder
+        """Read a folder of images.
 
-        return read_folder(folder, skip_broken=skip_broken)
+        Parameters
+        ----------
+        folder : Path
+            Holds images, in folders or not, and maybe ``metadata.csv`` (:mod:`netphys.stimuli.folder`).
+        skip_broken : bool
+            Leave out images that cannot be decoded; :attr:`left_out` names them. The default is an error that names
+            the first one when it is read.
+
+        Raises
+        ------
+        StimulusError
+            If the folder is absent or holds no image, or ``metadata.csv`` is not understood.
+        """
+        found = read_folder(folder, skip_broken=skip_broken)
+        return cls(found.source, found.table, name=found.name, rows=found.rows, left_out=found.left_out)
 
     @classmethod
     def from_arrays(

@@ -10,9 +10,7 @@ from netphys.provenance import versions
 from netphys.studies.study import RSAOptions
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from netphys.studies.running import _Run
+    from netphys.studies.made import Made
 
 __all__ = ["analysis_text", "methods_text", "references_text", "rsa_references", "software_text"]
 
@@ -30,38 +28,38 @@ _REFERENCES = {
 }
 
 
-def methods_text(run: _Run, networks: dict[str, Network], scores: pd.DataFrame) -> str:
+def methods_text(made: Made) -> str:
     """Write the methods section of a study as Markdown."""
     parts = [
-        f"# Methods: {run.study.title}",
-        _stimuli(run),
-        _networks(run, networks, scores),
-        _neural(run),
-        analysis_text(run.study.rsa, int(scores["n_stimuli"].iloc[0])),
-        f"{software_text()} Seed {run.study.seed}; `study.toml` repeats the analysis.",
-        references_text(_cited(run)),
+        f"# Methods: {made.study.title}",
+        _stimuli(made),
+        _networks(made),
+        _neural(made),
+        analysis_text(made.study.rsa, int(made.scores["n_stimuli"].iloc[0])),
+        f"{software_text()} Seed {made.study.seed}; `study.toml` repeats the analysis.",
+        references_text(_cited(made)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _stimuli(run: _Run) -> str:
-    address = run.study.stimuli.address
-    text = f"**Stimuli.** {len(run.stimuli)} images from `{address}` (digest `{run.stimuli.digest[:12]}`)"
+def _stimuli(made: Made) -> str:
+    address = made.study.stimuli.address
+    text = f"**Stimuli.** {len(made.stimuli)} images from `{address}` (digest `{made.stimuli.digest[:12]}`)"
     if address.startswith("world:"):
         text += (
             ", generated scenes of textured, shaded objects on backgrounds; the kind of scene decides which objects "
             "are likely, and every latent variable is known"
         )
-    if run.stimuli.left_out:
-        text += f"; {len(run.stimuli.left_out)} broken files were left out"
+    if made.stimuli.left_out:
+        text += f"; {len(made.stimuli.left_out)} broken files were left out"
     return text + "."
 
 
-def _networks(run: _Run, networks: dict[str, Network], scores: pd.DataFrame) -> str:
+def _networks(made: Made) -> str:
     lines = []
-    for entry in run.study.networks:
-        network = networks[entry.name]
-        layers = scores.loc[scores["network"] == entry.name, "layer"].nunique()
+    for entry in made.study.networks:
+        network = made.networks[entry.name]
+        layers = made.scores.loc[made.scores["network"] == entry.name, "layer"].nunique()
         lines.append(
             f"{entry.name} (`{entry.address}`, {_training(network)}; {layers} layer{'s' * (layers != 1)}; images "
             f"{_preprocessing(network)}; digest `{network.digest[:12]}`)"
@@ -96,9 +94,9 @@ def _preprocessing(network: Network) -> str:
     return ", ".join(words) or "as they are, in [0, 1]"
 
 
-def _neural(run: _Run) -> str:
+def _neural(made: Made) -> str:
     lines = []
-    for name, brain in run.brains.items():
+    for name, brain in made.brains.items():
         facts = brain.facts
         n = len(facts["subjects"])
         who = "one RDM" if facts["kind"] == "rdms" and n == 1 else f"{n} subjects"
@@ -148,9 +146,9 @@ def rsa_references(options: RSAOptions) -> list[str]:
     return ["kriegeskorte", "nili", *(["schutt", "benjamini"] if options.n_bootstraps else [])]
 
 
-def _cited(run: _Run) -> list[str]:
-    keys = rsa_references(run.study.rsa)
-    addresses = [each.address for each in run.study.networks] + [each.address for each in run.study.neural]
+def _cited(made: Made) -> list[str]:
+    keys = rsa_references(made.study.rsa)
+    addresses = [each.address for each in made.study.networks] + [each.address for each in made.study.neural]
     if any("gabor_energy" in address or "region=V1" in address for address in addresses):
         keys.append("adelson")
     return keys

@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from netphys.networks import Network
-    from netphys.studies.running import _Run
+    from netphys.studies.made import Made
 
 __all__ = ["paragraphs", "render", "summary_rows", "write_if_changed", "write_page"]
 
 
-def write_page(run: _Run, networks: dict[str, Network], scores: pd.DataFrame, figures: dict[str, str]) -> None:
+def write_page(made: Made) -> None:
     """Write ``index.html``, ``methods.md`` and ``study.toml``; files whose contents stay are not touched."""
-    methods = methods_text(run, networks, scores)
+    methods = methods_text(made)
     page = render(
-        title=run.study.title,
-        description=" ".join(run.study.description.split()),
-        summary=summary_rows(scores),
-        figures=[{"name": name, "caption": caption} for name, caption in figures.items()],
-        networks=[_network_row(run, entry, networks[entry.name]) for entry in run.study.networks],
+        title=made.study.title,
+        description=" ".join(made.study.description.split()),
+        summary=summary_rows(made.scores),
+        figures=[{"name": name, "caption": caption} for name, caption in made.captions.items()],
+        networks=[_network_row(entry, made.networks[entry.name]) for entry in made.study.networks],
         methods=paragraphs(methods),
         scores="scores.csv",
-        files=_files(run),
+        files=_files(made),
         versions=versions(),
-        seed=run.study.seed,
+        seed=made.study.seed,
     )
-    for name, text in (("study.toml", study_toml(run.study)), ("methods.md", methods), ("index.html", page)):
-        write_if_changed(run.folder / name, text)
+    for name, text in (("study.toml", study_toml(made.study)), ("methods.md", methods), ("index.html", page)):
+        write_if_changed(made.folder / name, text)
 
 
 def write_if_changed(path: Path, text: str) -> None:
@@ -80,7 +80,7 @@ def _numbers(row: pd.Series) -> dict[str, str]:
     }
 
 
-def _network_row(run: _Run, entry: Any, network: Network) -> dict[str, str]:
+def _network_row(entry: Any, network: Network) -> dict[str, str]:
     return {
         "name": entry.name,
         "address": entry.address,
@@ -91,7 +91,7 @@ def _network_row(run: _Run, entry: Any, network: Network) -> dict[str, str]:
     }
 
 
-def _files(run: _Run) -> list[dict[str, str]]:
+def _files(made: Made) -> list[dict[str, str]]:
     """What lies in the folder, and what it is."""
     listed = [
         ("scores.csv", "every score, one row a layer: the tidy frame"),
@@ -99,12 +99,12 @@ def _files(run: _Run) -> list[dict[str, str]]:
         ("study.toml", "the study as it was run; netphys run study.toml repeats it"),
     ]
     listed += [
-        (f"rdms/{slug(each.name)}.h5", f"RDMs of {each.name} (rsatoolbox's HDF5)") for each in run.study.networks
+        (f"rdms/{slug(each.name)}.h5", f"RDMs of {each.name} (rsatoolbox's HDF5)") for each in made.study.networks
     ]
-    listed += [(f"neural/{slug(each.name)}.rdms.h5", f"RDMs of {each.name}") for each in run.study.neural]
-    listed += [(f"neural/{slug(each.name)}.nc", f"responses of {each.name} (netCDF)") for each in run.study.neural]
+    listed += [(f"neural/{slug(each.name)}.rdms.h5", f"RDMs of {each.name}") for each in made.study.neural]
+    listed += [(f"neural/{slug(each.name)}.nc", f"responses of {each.name} (netCDF)") for each in made.study.neural]
     return [
-        {"path": path, "what": what} for path, what in listed if Path(run.folder / path).exists() or "/" not in path
+        {"path": path, "what": what} for path, what in listed if Path(made.folder / path).exists() or "/" not in path
     ]
 
 

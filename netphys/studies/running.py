@@ -19,6 +19,8 @@ from netphys.files import slug, write_json, write_text
 from netphys.provenance import code_digest, provenance
 from netphys.studies.brain import Brain
 from netphys.studies.captions import REFERENCE, findings
+from netphys.studies.made import Made
+from netphys.studies.page import write_page
 from netphys.studies.rdm_files import load_rdms, pooled, save_rdms
 from netphys.studies.steps import Step, Steps, opened
 from netphys.studies.study import NetworkEntry, NeuralEntry, Study, read_study
@@ -106,8 +108,6 @@ class _Run:
 
     def everything(self) -> StudyResult:
         """Run all steps in their order."""
-        from netphys.studies.page import write_page
-
         for brain in self.brains.values():
             brain.check()
         networks = {entry.name: self._network(entry) for entry in self.study.networks}
@@ -121,8 +121,8 @@ class _Run:
             ]
             parts += self._references(entry)
         scores = self._scores(parts)
-        figures = self._figures(scores, rdm_steps)
-        write_page(self, networks, scores, figures)
+        captions = self._figures(scores, rdm_steps)
+        write_page(Made(self.study, self.folder, self.stimuli, networks, self.brains, scores, captions))
         return StudyResult(self.folder, scores, tuple(self.steps.done))
 
     @cached_property

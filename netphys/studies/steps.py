@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class Step:
     name: str
     digest: str
     reused: bool
+    seconds: float
     outputs: tuple[str, ...]  # relative to the study's folder
 
 
@@ -73,11 +75,12 @@ class Steps:
         record = self._records / f"{slug(name)}-{digest(name)[:8]}.json"
         known = None if self._force else self._valid(record, key)
         if known is None:
+            started = time.monotonic()
             outputs = {str(path.relative_to(self._folder)): _state(path) for path in make()}
             write_json(record, {"name": name, "digest": key, "outputs": outputs})
-            self.done.append(Step(name, key, False, tuple(outputs)))
+            self.done.append(Step(name, key, False, time.monotonic() - started, tuple(outputs)))
         else:
-            self.done.append(Step(name, key, True, tuple(known)))
+            self.done.append(Step(name, key, True, 0.0, tuple(known)))
         return key
 
     def _valid(self, record: Path, key: str) -> dict[str, Any] | None:

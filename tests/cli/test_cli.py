@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,7 +73,17 @@ def test_help_imports_nothing_heavy():
         (["record", "netphys:pixels", "world:scene", "--layers", "all", "--out", "x.h5"], ["near: 'scenes'"]),
         (["record", "netphys:pixels", "world:scenes?n=2&size=32", "--layers", "all", "--out", "x.txt"], ["x.h5"]),
         (
-            ["record", "netphys:pixels", "world:scenes?n=2&size=32", "--layers", "all", "--out", "x.h5", "--keep", "men"],
+            [
+                "record",
+                "netphys:pixels",
+                "world:scenes?n=2&size=32",
+                "--layers",
+                "all",
+                "--out",
+                "x.h5",
+                "--keep",
+                "men",
+            ],
             ["keep='men'", "'mean'"],
         ),
         (
@@ -185,7 +195,7 @@ def test_no_space_at_out_is_one_line(tmp_path):
     assert not list(tmp_path.rglob("*.netphys-tmp"))
 
 
-@pytest.mark.skipif(not os.path.isdir("/sys/kernel"), reason="no folder here that refuses even root")
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="no folder here that refuses even root")
 @pytest.mark.parametrize(
     "command",
     [

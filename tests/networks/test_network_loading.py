@@ -6,11 +6,13 @@ import hashlib
 import http.server
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import timm
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torchvision import models
 
@@ -25,19 +27,14 @@ def test_untrained_models_are_those_that_anyone_gets(name: str) -> None:
     torch.manual_seed(5)
     network = load_network(f"torchvision:{name}", seed=0)
     assert torch.equal(torch.rand(3), expected_next)  # the global generator is where it was
-    with torch.random.fork_rng(), pytest.warns(FutureWarning) if name == "googlenet" else _no_warning():
+    warned = pytest.warns(FutureWarning) if name == "googlenet" else nullcontext()
+    with torch.random.fork_rng(), warned:
         torch.manual_seed(0)
         expected = models.get_model(name, weights=None).state_dict()
     assert network.module.state_dict().keys() == expected.keys()
     assert all(torch.equal(value, expected[key]) for key, value in network.module.state_dict().items())
     assert network.training == "untrained" and not network.module.training
     assert network.name == network.address == f"torchvision:{name}"
-
-
-def _no_warning() -> object:
-    import contextlib
-
-    return contextlib.nullcontext()
 
 
 def test_seeds_differ_and_the_address_wins() -> None:
@@ -75,8 +72,6 @@ def test_timm_models_are_theirs_with_their_preprocessing() -> None:
     assert network.preprocess.crop == config["input_size"][-1] and network.preprocess.mean == tuple(config["mean"])
     assert network.preprocess.resize == int(config["input_size"][-1] / config["crop_pct"])
     theirs = timm.data.create_transform(**config, is_training=False)
-    from PIL import Image
-
     image = torch.randint(0, 256, (3, 300, 260), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     image = torch.nn.functional.avg_pool2d(image.float(), 9, 1, 4).to(torch.uint8)
     shown = theirs(Image.fromarray(image.permute(1, 2, 0).numpy()))
@@ -111,6 +106,7 @@ def test_a_function_of_a_users_file(tmp_path: Path) -> None:
         "def net(): return torch.nn.Linear(2, 2)\n"
         "def whole(): return Network(torch.nn.Linear(2, 2), Preprocess(resize=8), training='mine')\n"
         "def number(): return 3\n"
+        "def odd(): return Network(torch.nn.Identity(), abs)\n"
     )
     torch.manual_seed(5)
     expected_next = torch.rand(3)
@@ -122,6 +118,7 @@ def test_a_function_of_a_users_file(tmp_path: Path) -> None:
     for address, said in (
         (f"{file}", "names no function; say .*mine.py:FUNCTION"),
         (f"{file}:nett", "has no function 'nett'; near: 'net'"),
+        (f"{file}:odd?resize=8", "prepares its images itself.*, so that resize=8 means nothing to it"),
         (f"{file}:number", "returned int, not a torch module or a netphys Network"),
     ):
         with pytest.raises(AddressError, match=said):
@@ -160,22 +157,8 @@ def _publish(name: str, server: tuple[str, Path], monkeypatch: pytest.MonkeyPatc
     sha = sha or hashlib.sha256((folder / "w").read_bytes()).hexdigest()[:8]
     (folder / "w").rename(folder / f"{name}-{sha}.pth")
     weights = models.get_model_weights(name).DEFAULT
-    monkeypatch.setattr(weights.value, "url", f"{address}/{name}-{sha}.pth") if not _frozen(weights) else None
-    object.__setattr__(weights._value_, "url", f"{address}/{name}-{sha}.pth")
+    monkeypatch.setattr(weights.value, "url", f"{address}/{name}-{sha}.pth")
     return state
-
-
-def _frozen(weights: object) -> bool:
-    return True  # Weights is a dataclass; its field is set past its guard and put back by `_restored`
-
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    kept = {name: models.get_model_weights(name).DEFAULT for name in ("squeezenet1_1", "googlenet")}
-    urls = {name: weights.url for name, weights in kept.items()}
-    yield
-    for name, weights in kept.items():
-        object.__setattr__(weights._value_, "url", urls[name])
 
 
 def test_default_fetches_once_and_loads(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,9 +189,8 @@ def test_a_wrong_hash_is_refused(server: tuple[str, Path], monkeypatch: pytest.M
 
 def test_without_a_network_one_line_says_so(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     _publish("squeezenet1_1", server, monkeypatch)
-    object.__setattr__(
-        models.get_model_weights("squeezenet1_1").DEFAULT._value_, "url", "http://127.0.0.1:9/a-0123abcd.pth"
-    )
+    weights = models.get_model_weights("squeezenet1_1").DEFAULT
+    monkeypatch.setattr(weights.value, "url", "http://127.0.0.1:9/a-0123abcd.pth")
     with pytest.raises(WeightsError, match=r"cannot be fetched \(.*refused.*\); without a network give a file") as caught:
         load_network("torchvision:squeezenet1_1@DEFAULT")
     assert "\n" not in str(caught.value)

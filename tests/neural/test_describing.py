@@ -26,6 +26,8 @@ def test_arrays_by_name(tmp_path: Path, stack, sessions, save_73):
         described = describe_file(tmp_path / file)
         assert described["variables"] == {"RDMs": [1, 2, 2], "one": [4, 6, 6]}
         assert described["kinds"] == {"RDMs": "struct", "one": "numbers"} and described["n_stimuli"] == 6
+    savemat(tmp_path / "e.mat", {"RDMs": sessions[0], "other": {"x": 1.0}})
+    assert describe_file(tmp_path / "e.mat")["n_stimuli"] == 6  # of the struct's field RDM
 
 
 def test_rdms_and_assemblies(tmp_path: Path, pairs, responses):

@@ -56,7 +56,9 @@ def test_ceiling_of_the_four_subjects_and_none_of_one_rdm(scores):
     assert np.isnan(monkey["ceiling_low"]) and "one RDM" in monkey["ceiling_rule"]
 
 
-@pytest.mark.parametrize(("network", "truth"), [("SqueezeNet, ImageNet", PRETRAINED), ("SqueezeNet, untrained", UNTRAINED)])
+@pytest.mark.parametrize(
+    ("network", "truth"), [("SqueezeNet, ImageNet", PRETRAINED), ("SqueezeNet, untrained", UNTRAINED)]
+)
 def test_squeezenet_layer_by_layer(scores, network, truth):
     for layer, (monkey, human) in truth.items():
         assert score(scores, "monkey IT", network, layer) == pytest.approx(monkey, abs=0.002), layer

@@ -70,7 +70,9 @@ def test_a_second_run_computes_nothing_and_a_changed_option_what_depends_on_it(d
     changed = computed(run_study(small_study, out=done.folder, settings=["rsa.n_bootstraps=30"]))
     assert "scores" in changed and "figures/agreement" in changed
     assert not any(name.startswith(("recording/", "rdms/", "neural/", "figures/stimuli")) for name in changed)
-    one = computed(run_study(small_study, out=done.folder, settings=["networks.pixels.address=netphys:pixels?resize=16"]))
+    one = computed(
+        run_study(small_study, out=done.folder, settings=["networks.pixels.address=netphys:pixels?resize=16"])
+    )
     assert {"recording/pixels", "rdms/pixels", "rsa/simulated IT/pixels"} <= one
     assert not any("Gabor energy" in name and not name.startswith("rsa/") for name in one)
     back = run_study(small_study, out=done.folder)

@@ -1,0 +1,478 @@
+"""What is recorded is what the layer returned at that moment: equal to a hand-written forward, bit for bit."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+import netphys
+from netphys.networks import Network
+from netphys.recording.outputs import layer_name, tensors_in
+
+N = 8  # stimuli, in one batch
+
+
+@pytest.fixture(scope="module")
+def shown() -> Any:
+    pixels = np.random.default_rng(1).integers(0, 256, (N, 3, 16, 16), dtype=np.uint8)
+    return netphys.StimulusSet.from_arrays(pixels)
+
+
+class InPlace(nn.Module):
+    """An in-place ReLU after a convolution, an in-place sum after that, and a view that is written to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.relu = nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True)
+        self.conv2, self.pool = nn.Conv2d(4, 4, 3, padding=1), nn.MaxPool2d(2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.relu(self.conv1(x))
+        y = self.conv2(x)
+        y += x
+        pooled = self.pool(y)
+        pooled.view(len(pooled), -1)[:, :5] = 0
+        return pooled
+
+    def by_hand(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        conv1 = F.conv2d(x, self.conv1.weight, self.conv1.bias, padding=1)
+        relu = conv1.clamp(min=0)
+        conv2 = F.conv2d(relu, self.conv2.weight, self.conv2.bias, padding=1)
+        return {"conv1": conv1, "relu": relu, "conv2": conv2, "pool": F.max_pool2d(conv2 + relu, 2)}
+
+
+class Reused(nn.Module):
+    """One ReLU called three times, as in ResNet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.relu, self.fc = nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Linear(4, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.relu(self.fc(self.relu(self.conv(x)).mean((2, 3))) - self.relu(self.fc.bias.expand(len(x), 5) - 0.1))
+
+    def by_hand(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        conv = F.conv2d(x, self.conv.weight, self.conv.bias)
+        relu = conv.clamp(min=0)
+        fc = F.linear(relu.mean((2, 3)), self.fc.weight, self.fc.bias)
+        third = (fc - (self.fc.bias - 0.1).clamp(min=0)).clamp(min=0)
+        return {"conv": conv, "relu": relu, "fc": fc, "relu#3": third}
+
+
+@dataclass
+class Hidden:
+    state: torch.Tensor
+    note: str = "no tensor"
+
+
+class Several(nn.Module):
+    """Returns a tuple, a dict with a dataclass and a None in it, all in one."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return (x * 2, {"hidden": Hidden(x.mean((2, 3))), "nothing": None, "list": [x + 1]})
+
+
+class Outputs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.several, self.nothing, self.one = Several(), Nothing(), One()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        double, rest = self.several(x)
+        self.nothing(x)
+        double.zero_()  # what a later operation does to it
+        return self.one(rest["hidden"].state)
+
+    def by_hand(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        mean = x.mean((2, 3))
+        return {"several/0": x * 2, "several/1/hidden/state": mean, "several/1/list/0": x + 1, "one": mean[:, :1]}
+
+
+class Nothing(nn.Module):
+    def forward(self, x: torch.Tensor) -> None:
+        return None
+
+
+class One(nn.Module):
+    """One number a stimulus, without an axis for it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, 0]
+
+
+class Tied(nn.Module):
+    """Two layers with one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encode, self.decode = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.decode.weight = self.encode.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.decode(self.encode(x.mean((2, 3))))
+
+    def by_hand(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        encode = F.linear(x.mean((2, 3)), self.encode.weight, self.encode.bias)
+        return {"encode": encode, "decode": F.linear(encode, self.encode.weight, self.decode.bias)}
+
+
+class Half(nn.Module):
+    """Parameters in half precision; the activation is stored exactly in float32."""
+
+    def __init__(self, dtype: torch.dtype = torch.float16) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 4).to(dtype)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(x.mean((2, 3)).to(self.fc.weight.dtype)).relu_()
+
+    def by_hand(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"fc": F.linear(x.mean((2, 3)).to(self.fc.weight.dtype), self.fc.weight, self.fc.bias).float()}
+
+
+class Trained(nn.Module):
+    """Batch norm, dropout, and a part that its owner had put in eval mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.drop, self.frozen = nn.BatchNorm2d(3), nn.Dropout(), nn.Sequential(nn.BatchNorm2d(3))
+        self.norm.running_mean += 0.3
+        self.train()
+        self.frozen.eval()
+        self.frozen.requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.frozen(self.drop(self.norm(x)))
+
+    def by_hand(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        norm = F.batch_norm(x, self.norm.running_mean, self.norm.running_var, self.norm.weight, self.norm.bias)
+        again = self.frozen[0]
+        last = F.batch_norm(norm, again.running_mean, again.running_var, again.weight, again.bias)
+        return {"norm": norm, "drop": norm, "frozen.0": last, "frozen": last}
+
+
+class Checkpointed(nn.Module):
+    """A block that is checkpointed, and code that swallows exceptions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True))
+        self.tail = nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        try:
+            x = checkpoint(self.block, x, use_reentrant=False)
+        except Exception:
+            x = x * 0
+        return self.tail(x)
+
+    def by_hand(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        conv = F.conv2d(x, self.block[0].weight, self.block[0].bias)
+        return {"block.0": conv, "block.1": conv.clamp(min=0), "block": conv.clamp(min=0)}
+
+
+class Bare(nn.Conv2d):
+    """A network of one module."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 4, 3)
+
+    def by_hand(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"output": F.conv2d(x, self.weight, self.bias)}
+
+
+TOYS = [InPlace, Reused, Outputs, Tied, Half, lambda: Half(torch.bfloat16), Trained, Checkpointed, Bare]
+
+
+def _made(build: Any) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build()
+
+
+def _state(net: nn.Module) -> Any:
+    """All that a recording must leave as it was."""
+    hook_kinds = [name for name in vars(nn.Module()) if name.endswith("_hooks")]
+    return (
+        {key: value.clone() for key, value in net.state_dict().items()},
+        [each.training for each in net.modules()],
+        [each.requires_grad for each in net.parameters()],
+        [len(getattr(each, kind)) for each in net.modules() for kind in hook_kinds],
+        torch.backends.mha.get_fastpath_enabled(),
+        torch.is_grad_enabled(),
+        torch.get_rng_state().clone(),
+    )
+
+
+def _same(one: Any, other: Any) -> bool:
+    equal = one[0].keys() == other[0].keys() and all(torch.equal(one[0][key], other[0][key]) for key in one[0])
+    return equal and one[1:6] == other[1:6] and torch.equal(one[6], other[6])
+
+
+@pytest.mark.parametrize("build", TOYS)
+def test_record_equals_the_forward_by_hand(build: Any, shown: Any) -> None:
+    net = _made(build)
+    before = _state(net)
+    recording = netphys.record(net, shown, layers="all", batch_size=N)
+    assert _same(_state(net), before)
+    with torch.no_grad():
+        expected = net.by_hand(shown.images(range(N)) / 255)
+    assert expected.keys() <= set(recording.layers)
+    for name, values in expected.items():
+        got = torch.from_numpy(recording.array(name))
+        assert torch.equal(got, values.reshape(got.shape)), name
+
+
+@pytest.mark.parametrize("build", TOYS)
+def test_hooks_equal_the_forward_by_hand_with_and_without_gradients(build: Any, shown: Any) -> None:
+    net, images = _made(build), shown.images(range(N)) / 255
+    expected = {name: values.detach() for name, values in net.by_hand(images).items()}
+    before = _state(net)
+    for gradients in (False, True):
+        with netphys.hooks(net, "all") as tape, torch.set_grad_enabled(gradients):
+            net(images)
+        for name, values in expected.items():
+            assert torch.equal(tape[name].detach().float(), values.reshape(tape[name].shape)), name
+        learned = gradients and next(net.parameters(), None) is not None
+        assert any(each.requires_grad for each in tape.values()) == learned
+    assert _same(_state(net), before)
+
+
+def test_a_hook_that_keeps_the_last_call_without_a_copy_is_seen_to_be_wrong(shown: Any) -> None:
+    """Control: the comparison above can fail, on both networks that were made for it."""
+    images, wrong = shown.images(range(N)) / 255, {}
+    for build in (InPlace, Reused):
+        net, kept = _made(build), {}
+        for path, module in net.named_modules():
+            module.register_forward_hook(lambda m, i, out, path=path: kept.__setitem__(path, out.detach().numpy()))
+        net(images) if build is Reused else net.eval()(images.clone())
+        expected = net.by_hand(images)
+        wrong[build] = [n for n, v in expected.items() if n in kept and not np.array_equal(kept[n], v.detach().numpy())]
+    assert "conv1" in wrong[InPlace] and "conv2" in wrong[InPlace] and "pool" in wrong[InPlace]
+    assert "conv" in wrong[Reused] and "relu" in wrong[Reused]
+
+
+def test_nested_recorders_do_not_disturb_each_other(shown: Any) -> None:
+    net, images = _made(InPlace), shown.images(range(N)) / 255
+    with torch.no_grad():
+        expected = net.by_hand(images)
+        with netphys.hooks(net, ["conv1", "pool"]) as outer:
+            with netphys.hooks(net, "relu") as inner:
+                net(images)
+                assert list(inner) == ["relu"] and list(outer) == ["conv1", "pool"]
+                recording = netphys.record(net, shown, layers="conv2", batch_size=N)
+            net(images[:3])
+            assert len(outer["pool"]) == 3 and len(inner["relu"]) == N
+    assert torch.equal(torch.from_numpy(recording.array("conv2")), expected["conv2"])
+    assert torch.equal(inner["relu"], expected["relu"])
+
+
+def test_each_forward_fills_the_tape_anew(shown: Any) -> None:
+    net, images = _made(Reused), shown.images(range(N)) / 255
+    with netphys.hooks(net, ["relu#3", "relu"]) as tape:
+        net(images)
+        first = dict(tape)
+        net(images[:2])
+    assert list(first) == ["relu", "relu#3"] and len(first["relu"]) == N and len(tape["relu"]) == 2
+
+
+def test_gradients_flow_through_what_was_recorded() -> None:
+    net, images = _made(InPlace), torch.rand(2, 3, 16, 16, requires_grad=True)
+    with netphys.hooks(net, "conv1") as tape:
+        net(images)
+    tape["conv1"].sum().backward()
+    weight = net.conv1.weight.sum((0, 2, 3))
+    assert torch.allclose(images.grad[0, :, 8, 8], weight, atol=1e-5)  # sums of nine weights in another order
+
+
+class Fails(nn.Module):
+    """Fails in a forward whose images are bright."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3), nn.Dropout()
+        self.train()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.second(self.first(x))
+        if x.max() > 0.9:
+            raise ZeroDivisionError("in forward")
+        return y
+
+
+class Refuses:
+    """A sink that fails in its hook at the second batch."""
+
+    def open(self, *_: Any) -> None: ...
+
+    def write(self, layer: str, rows: np.ndarray, activation: torch.Tensor) -> None:
+        if rows[0] > 0:
+            raise ArithmeticError("in a hook")
+
+
+@pytest.mark.parametrize("where", ["forward", "hook", "tape"])
+def test_after_an_exception_the_network_is_as_it_was(where: str) -> None:
+    net = _made(Fails)
+    pixels = np.zeros((6, 3, 8, 8), dtype=np.uint8)
+    pixels[-1] = 0 if where == "hook" else 255
+    shown, before = netphys.StimulusSet.from_arrays(pixels), _state(net)
+    if where == "forward":
+        with pytest.raises(ZeroDivisionError):  # behind it, so that the pass does not stop before it fails
+            netphys.record(nn.Sequential(net, nn.Identity()), shown, layers="1", batch_size=2)
+    elif where == "hook":
+        with pytest.raises(ArithmeticError):
+            netphys.record(net, shown, layers="second", batch_size=2, sinks=[Refuses()])
+    else:
+        with pytest.raises(ZeroDivisionError), netphys.hooks(net, "all"):
+            net(shown.images([5]) / 255)
+    assert _same(_state(net), before)
+
+
+# Published networks
+
+
+def _without_inplace(net: nn.Module) -> nn.Module:
+    net = copy.deepcopy(net)
+    for each in net.modules():
+        if hasattr(each, "inplace"):
+            each.inplace = False
+    return net
+
+
+def _cloned(net: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Plain cloning hooks."""
+    found, calls, handles = {}, Counter(), []
+
+    def hook(path: str) -> Any:
+        def take(module: nn.Module, inputs: Any, output: Any) -> None:
+            calls[path] += 1
+            for suffix, tensor in tensors_in(output):
+                found[layer_name(path, calls[path], suffix)] = tensor.clone()
+
+        return take
+
+    handles = [each.register_forward_hook(hook(path)) for path, each in net.named_modules() if path]
+    with torch.no_grad():
+        net.eval()(images)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg11", "resnet18", "squeezenet1_1", "mobilenet_v2", "googlenet"])
+def test_torchvision_networks_equal_their_copy_without_inplace(name: str, photographs: Any) -> None:
+    shown = photographs.subset(range(2))
+    network = netphys.load_network(f"torchvision:{name}?resize=64")
+    recording = netphys.record(network, shown, layers="all", batch_size=2)
+    expected = _cloned(_without_inplace(network.module), network.prepare(shown.images([0, 1])))
+    assert set(recording.layers) == expected.keys() and len(expected) > 15
+    different = [each for each in expected if not np.array_equal(recording.array(each), expected[each].numpy())]
+    assert not different
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "densenet121", "efficientnet_b0", "efficientnet_v2_s", "inception_v3", "mnasnet0_5", "mnasnet1_0",
+        "mobilenet_v3_small", "mobilenet_v3_large", "regnet_x_400mf", "regnet_y_400mf", "resnet34", "resnet50",
+        "resnext50_32x4d", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "squeezenet1_0", "vgg11_bn", "vgg13", "vgg16",
+        "vgg16_bn", "vgg19", "wide_resnet50_2", "convnext_tiny", "densenet169", "resnet101", "swin_t", "efficientnet_b1",
+    ],
+)  # fmt: skip
+def test_more_torchvision_networks_equal_their_copy_without_inplace(name: str, photographs: Any) -> None:
+    shown = photographs.subset(range(2))
+    network = netphys.load_network(f"torchvision:{name}?resize={96 if name == 'inception_v3' else 64}")
+    from netphys.recording.layers import probe_layers
+
+    good = [each for each in probe_layers(network, shown.images([0, 0])) if not each.problem]
+    recording = netphys.record(network, shown, layers=[each.name for each in good], batch_size=2)
+    expected = _cloned(_without_inplace(network.module), network.prepare(shown.images([0, 1])))
+    for each in good:
+        values = expected[each.name].movedim(-1, 1) if each.moved else expected[each.name]
+        assert np.array_equal(recording.array(each.name), values.numpy()), each.name
+
+
+def test_a_plain_hook_without_a_copy_is_wrong_on_alexnet(photographs: Any) -> None:
+    """Control: five of five convolutions come out rectified."""
+    network = netphys.load_network("torchvision:alexnet?resize=64")
+    images, kept = network.prepare(photographs.images([0, 1])), {}
+    expected = _cloned(_without_inplace(network.module), images)
+    for path, module in network.module.named_modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda m, i, out, path=path: kept.__setitem__(path, out.numpy()))
+    with torch.no_grad():
+        network.module(images)
+    assert len(kept) == 5 and all(not np.array_equal(kept[each], expected[each].numpy()) for each in kept)
+    assert all(np.array_equal(kept[each], expected[each].clamp(min=0).numpy()) for each in kept)
+
+
+# Attention
+
+
+def test_submodules_of_a_transformer_layer_answer_and_the_fused_path_is_back() -> None:
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval()
+
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.fused = layer, []
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.fused.append(torch.backends.mha.get_fastpath_enabled())
+            return self.layer(x.flatten(2)[..., :16])
+
+    net = Tokens()
+    shown = netphys.StimulusSet.from_arrays(np.random.default_rng(0).integers(0, 256, (3, 3, 8, 8), dtype=np.uint8))
+    recording = netphys.record(net, shown, layers="all", batch_size=3)
+    assert net.fused == [False, False] and torch.backends.mha.get_fastpath_enabled()
+    assert {"layer.linear1", "layer.norm2", "layer.self_attn/0", "layer"} <= set(recording.layers)
+    assert recording.dims("layer.linear1") == ("stimulus", "unit", "token") and recording.shape("layer.linear1") == (3, 32, 3)
+    x = (shown.images(range(3)) / 255).flatten(2)[..., :16]
+    with torch.no_grad():
+        attended = layer.self_attn(x, x, x, need_weights=False)[0]
+        first = layer.norm1(x + attended)
+        expected = layer.norm2(first + layer.linear2(layer.linear1(first).relu()))
+    got = torch.from_numpy(recording.array("layer")).movedim(1, -1)
+    assert torch.allclose(got, expected, atol=1e-6)  # the attention is computed by another kernel
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with netphys.hooks(net, "layer"):
+            pass
+        assert not torch.backends.mha.get_fastpath_enabled()  # as its owner had it
+    finally:
+        torch.backends.mha.set_fastpath_enabled(True)
+
+
+# Dtypes
+
+
+def test_float16_is_stored_when_it_fits_and_refused_when_it_overflows(shown: Any) -> None:
+    class Large(nn.Module):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.factor, self.layer = factor, nn.Identity()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x * self.factor)
+
+    kept = netphys.record(Large(65504.0), shown, layers="layer", dtype="float16")
+    assert kept.array("layer").dtype == np.float16 and np.isfinite(kept.array("layer")).all()
+    with pytest.raises(netphys.errors.RecordingError, match="1 activations of 'layer' exceed 65504|activations of 'layer'"):
+        netphys.record(Large(65600.0), shown, layers="layer", dtype="float16")
+    with pytest.raises(netphys.errors.OptionError, match="dtype='float61' is not known; near: 'float16'"):
+        netphys.record(Large(1.0), shown, layers="layer", dtype="float61")
+
+
+def test_a_custom_preparation_is_used(shown: Any) -> None:
+    doubled = netphys.record(Network(nn.Identity(), lambda x: x.float() * 2), shown, layers="output").array("output")
+    assert np.array_equal(doubled, shown.images(range(N)).numpy() * 2.0)
