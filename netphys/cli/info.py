@@ -132,7 +132,9 @@ def _folder(path: Path) -> dict[str, Any]:
 
 
 def _lines(key: str, value: Any) -> str:
-    """Write one fact; tables and lists on lines of their own."""
+    """Write one fact; tables and lists on lines of their own, nothing where there is nothing."""
+    if value in (None, "", [], (), {}):
+        return ""
     if isinstance(value, dict):
         return f"{key}:\n" + "".join(f"  {name}: {each}\n" for name, each in value.items())
     if isinstance(value, list) and len(value) > 6:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from netphys.addresses import split_address
 from netphys.files import ensure_folder, slug, write_json
 from netphys.matching import match_stimuli
-from netphys.provenance import code_digest
+from netphys.provenance import code_digest, provenance
 from netphys.studies.rdm_files import save_rdms
 from netphys.studies.steps import Steps
 from netphys.studies.study import NeuralEntry
@@ -90,14 +90,16 @@ class Brain:
         from netphys.rsa import rdms
 
         data = self.data
+        made = provenance("load_neural", {"address": self.entry.address, "method": self.method}, self.inputs)
         ensure_folder(self.path("json").parent)
         of_data = data.to_rdms() if data.kind == "rdms" else rdms(data.assembly, method=self.method)
-        paths = [save_rdms(of_data, self.path("rdms.h5"))]
+        paths = [save_rdms(of_data, self.path("rdms.h5"), made)]
         if data.truth is not None:
             truth = rdms({"truth": data.truth}, method=self.method, stimulus_ids=data.stimulus_ids)
-            paths.append(save_rdms(truth, self.path("truth.h5")))
+            paths.append(save_rdms(truth, self.path("truth.h5"), made))
         if data.assembly is not None:
-            write_assembly(data.assembly, self.path("nc"))
+            attributes = {"provenance": json.dumps(made, sort_keys=True)}
+            write_assembly(data.assembly.assign_attrs(attributes), self.path("nc"))
             paths.append(self.path("nc"))
         facts = {
             "kind": data.kind,

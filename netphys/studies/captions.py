@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     import pandas as pd
     from rsatoolbox.rdm import RDMs
 
-__all__ = ["REFERENCE", "agreement_caption", "best_layers", "findings", "rdm_caption", "sheet_caption", "shown_rdms"]
+__all__ = [
+    "MEASURES",
+    "REFERENCE",
+    "agreement_caption",
+    "best_layers",
+    "findings",
+    "rdm_caption",
+    "sheet_caption",
+    "shown_rdms",
+]
 
 REFERENCE = "neural"  # in the column ``training``: not a network, but neural data taken as a model
 
@@ -112,11 +121,11 @@ def agreement_caption(options: RSAOptions, scores: pd.DataFrame) -> str:
     )
     return (
         f"Agreement of every layer's RDM ({options.rdm} distance) with that of neural data: mean over subjects of "
-        f"{_MEASURE[options.compare]}. {interval} {ceilings}{dashed}"
+        f"{MEASURES[options.compare]}. {interval} {ceilings}{dashed}"
     )
 
 
-_MEASURE = {
+MEASURES = {
     "spearman": "Spearman's rank correlation",
     "corr": "Pearson's correlation",
     "cosine": "the cosine",

@@ -115,7 +115,7 @@ def compare_recordings(
     write_text(folder / "rsa.csv", scores.to_csv(index=False))
     write_json(folder / "rsa.json", made)
     for name, made_rdms in of_networks.items():
-        save_rdms(made_rdms, folder / "rdms" / f"{name}.h5")
+        save_rdms(made_rdms, folder / "rdms" / f"{name}.h5", made)
     rsa = RSAOptions(rdm=method, compare=compare, n_bootstraps=n_bootstraps)
     _draw(folder, scores, {data.name: pooled(of_data)}, of_networks, category, made)
     _write_page(folder, scores, data, dict(zip(names, loaded)), rsa, groups, seed)

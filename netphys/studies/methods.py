@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from netphys.networks import Network, Preprocess
 from netphys.provenance import versions
+from netphys.studies.captions import MEASURES
 from netphys.studies.study import RSAOptions
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _networks(made: Made) -> str:
     return (
         "**Networks.** Activations were recorded in eval mode in one forward pass, in float32, in batches of 32 (the "
         "last one padded), at the moment each layer returned them, so that in-place operations that follow change "
-        "nothing. " + "; ".join(lines) + "."
+        "nothing. The networks were " + "; ".join(lines) + "."
     )
 
 
@@ -116,8 +117,8 @@ def analysis_text(options: RSAOptions, n: int) -> str:
     text = (
         f"**Representational similarity analysis.** For every layer, all units at all positions made one pattern a "
         f"stimulus; the representational dissimilarity matrix (RDM) holds the {options.rdm} distance of every pair of "
-        f"the {n} stimuli ({n * (n - 1) // 2} pairs; Kriegeskorte et al., 2008). RDMs were compared by their "
-        f"{options.compare} correlation; the score is the mean over subjects. The noise ceiling (Nili et al., 2014) is "
+        f"the {n} stimuli ({n * (n - 1) // 2} pairs; Kriegeskorte et al., 2008). RDMs were compared by "
+        f"{MEASURES[options.compare]}; the score is the mean over subjects. The noise ceiling (Nili et al., 2014) is "
         "the mean agreement of each subject with the pooled RDM of the others (lower bound) and of all (upper bound); "
         "a single RDM has none."
     )

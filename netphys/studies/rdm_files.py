@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netphys.files import committing, ensure_folder
 
@@ -13,11 +15,15 @@ if TYPE_CHECKING:
 __all__ = ["load_rdms", "pooled", "save_rdms"]
 
 
-def save_rdms(rdms: RDMs, path: Path) -> Path:
-    """Commit RDMs."""
+def save_rdms(rdms: RDMs, path: Path, made: Mapping[str, Any]) -> Path:
+    """Commit RDMs, with what made them as an attribute of the file (JSON), which rsatoolbox passes over."""
+    import h5py
+
     ensure_folder(path.parent)
     with committing(path) as temporary:
         rdms.save(str(temporary), file_type="hdf5")
+        with h5py.File(temporary, "r+") as file:
+            file.attrs["provenance"] = json.dumps(made, sort_keys=True)
     return path
 
 

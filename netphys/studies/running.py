@@ -163,7 +163,8 @@ class _Run:
             from netphys.rsa import rdms
 
             made = rdms(load_recording(recorded), method=self.study.rsa.rdm)
-            return [save_rdms(made, self._rdm_path(entry.name))]
+            record = provenance("rdms", {"method": self.study.rsa.rdm}, {"recording": digest})
+            return [save_rdms(made, self._rdm_path(entry.name), record)]
 
         labels = {"name": network.name, "training": network.training}
         digest = self.steps.run(f"recording/{entry.name}", {**plan, **labels}, make_recording)

@@ -107,9 +107,7 @@ def _fish(vary: Vary) -> list[Part]:
         solid((-0.02, mid - tall * 0.80, 0.0), (0.13, fin * 1.5, 0.018), SECOND, cuts=(-1.0, 0.2), tilt=("z", -22.0)),
     ]
     for lobe in (-1.0, 1.0):
-        parts.append(
-            solid((-0.45, mid + fork * lobe, 0.0), (tail * 0.5, tail, 0.022), SECOND, tilt=("z", 38.0 * lobe))
-        )
+        parts.append(solid((-0.45, mid + fork * lobe, 0.0), (tail * 0.5, tail, 0.022), SECOND, tilt=("z", 38.0 * lobe)))
     for side in (-1.0, 1.0):
         parts.append(solid((0.30, mid + 0.05, thick * (0.72 * side)), (0.052, 0.052, 0.03), LIGHT))
         parts.append(solid((0.315, mid + 0.05, thick * (0.72 * side) + 0.02 * side), (0.030, 0.030, 0.02), DARK))

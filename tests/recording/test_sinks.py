@@ -1,0 +1,69 @@
+"""Sinks: fed inside the hook, once a layer and batch, in order of execution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import netphys
+from netphys.errors import RecordingError
+from netphys.recording import Sink
+from netphys.recording.sinks import bytes_a_stimulus, check_overflow
+
+
+class Log:
+    """Writes down how it was called."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def open(self, layers: Any, stimulus_ids: Any) -> None:
+        self.calls.append(("open", [layer.name for layer in layers], list(stimulus_ids)))
+
+    def write(self, layer: str, rows: np.ndarray, activation: torch.Tensor) -> None:
+        self.calls.append((layer, rows.tolist(), tuple(activation.shape)))
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def load_state_dict(self, state: Any) -> None:
+        raise AssertionError("nothing was saved")
+
+
+def test_the_protocol_of_a_pass(tmp_path: Any) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    shown = netphys.StimulusSet.from_arrays(np.zeros((5, 3, 6, 6), np.uint8), ids=list("abcde"))
+    expected = [
+        ("open", ["0", "2"], list("abcde")),
+        ("0", [0, 1], (2, 4, 4, 4)), ("2", [0, 1], (2, 4)), ("0", [2, 3], (2, 4, 4, 4)), ("2", [2, 3], (2, 4)),
+        ("0", [4], (1, 4, 4, 4)), ("2", [4], (1, 4)),  # the padding is not shown to anybody
+        "close",
+    ]  # fmt: skip
+    for into in (None, tmp_path / "rec.h5", tmp_path / "rec.h5"):  # a sink is fed although the file is there already
+        sink = Log()
+        assert isinstance(sink, Sink)
+        netphys.record(net, shown, layers=["2", "0"], batch_size=2, sinks=[sink], into=into)
+        assert sink.calls == expected
+
+
+def test_infinite_half_precision_is_counted() -> None:
+    check_overflow("fc", np.array([65504, -65504, 0], np.float16))
+    with pytest.raises(RecordingError, match="2 activations of 'fc' exceed 65504, too large for float16; say float32"):
+        check_overflow("fc", np.array([np.inf, -np.inf, 1], np.float16))
+
+
+def test_bytes_a_stimulus() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1))
+    from netphys.networks import as_network
+    from netphys.recording.layers import probe_layers
+
+    table = probe_layers(as_network(net), torch.zeros(2, 3, 6, 6))
+    assert bytes_a_stimulus(table, "all", "float32") == 4 * (4 * 16 + 4)
+    assert bytes_a_stimulus(table, "mean", "float16") == 2 * 8
