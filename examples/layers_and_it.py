@@ -16,10 +16,10 @@ network = netphys.load_network("torchvision:alexnet?resize=64")
 # %% What the layers do, and what the brain does
 recording = netphys.record(network, stimuli, layers=["features.*"], device="cpu")
 brain = netphys.load_neural("world:cortex?region=IT&seed=5", stimuli=stimuli)
-responses = netphys.rdms(brain.assembly)
+responses = netphys.rdms(brain)
 
 # %% Do they agree?
-result = netphys.evaluate(netphys.rdms(recording), responses, n_bootstraps=500, training="untrained")
+result = netphys.evaluate(netphys.rdms(recording), responses, n_bootstraps=500)
 truth = netphys.rdms({"truth": brain.truth}, stimulus_ids=brain.stimulus_ids)
 best_possible = netphys.evaluate(truth, responses, n_bootstraps=0)
 print(result)

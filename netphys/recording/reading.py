@@ -207,8 +207,9 @@ class Recording:
             chosen = replace(chosen, stimulus_ids=match.stimulus_ids, _rows=rows)
         if units is not None:
             numbers = np.asarray(units)
-            if numbers.dtype.kind not in "iu":
-                raise RecordingError(f"units are selected by number, not by {numbers.dtype} ({units!r:.40})")
+            if len(numbers) and numbers.dtype.kind not in "iu":
+                raise RecordingError(f"units are selected by number, not by {numbers.dtype}")
+            numbers = numbers.astype(np.int64)
             for entry in chosen._entries:
                 n_units = entry.shape[0] if self._units is None else len(self._units)
                 for odd in numbers[(numbers < 0) | (numbers >= n_units)][:1]:

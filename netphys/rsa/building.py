@@ -10,6 +10,7 @@ import numpy as np
 
 from netphys.errors import LayerNotFound, MatchError, NeuralDataError, OptionError, near
 from netphys.matching import require_unique
+from netphys.neural import NeuralData, average_repetitions
 from netphys.rsa.distances import check_method, dissimilarities_of_blocks
 from netphys.rsa.gram import BLOCK_BYTES, channel_blocks
 
@@ -49,6 +50,7 @@ def rdms(
         What RDMs are made of:
 
         - a :class:`netphys.recording.Recording`: one RDM a layer, of all its units at all positions;
+        - :class:`netphys.neural.NeuralData`: their RDMs as they are, else those of their assembly;
         - an assembly (DataArray, presentation x neuroid): one RDM an animal, of its neuroids, each stimulus averaged
           over its repetitions (missing ones left out), stimuli in order of first appearance;
         - an array (stimulus, unit), or a dict of such arrays by name: one RDM each.
@@ -63,8 +65,8 @@ def rdms(
     Returns
     -------
     rsatoolbox.rdm.RDMs
-        ``pattern_descriptors``: ``stimulus_id``. ``rdm_descriptors``: ``network``, ``layer``, ``layer_index``,
-        ``n_units`` of a recording; ``subject``, ``region``, ``n_units`` of an assembly.
+        ``pattern_descriptors``: ``stimulus_id``. ``rdm_descriptors``: ``network``, ``training``, ``layer``,
+        ``layer_index``, ``n_units`` of a recording; ``subject``, ``region``, ``n_units`` of an assembly.
 
     Raises
     ------
@@ -87,10 +89,14 @@ def rdms(
     [[2.0, 0.018, 1.982]]
     """
     check_method(method)
+    if isinstance(x, NeuralData):
+        if x.kind == "rdms":
+            return x.to_rdms()
+        x = x.assembly
     ids, sources = _sources(x, stimulus_ids, layers)
     rows = [dissimilarities_of_blocks(each.blocks, method, stimulus_ids=ids, what=each.what) for each in sources]
-    descriptors = {key: [each.descriptors[key] for each in sources] for key in sources[0].descriptors}
-    descriptors["n_units"] = [n_units for _, n_units in rows]
+    counted = [{"n_units": n_units, **each.descriptors} for each, (_, n_units) in zip(sources, rows)]
+    descriptors = {key: [each[key] for each in counted] for key in counted[0]}
     return _packed(np.array([values for values, _ in rows]), method, descriptors, ids)
 
 
@@ -128,7 +134,13 @@ def _of_recording(recording: Any, layers: Sequence[str] | None) -> tuple[list[st
         _Source(
             f"layer {layer!r} of {recording.name}",
             recording.unit_blocks(layer, max_bytes=BLOCK_BYTES),
-            {"network": recording.name, "layer": layer, "layer_index": list(recording.layers).index(layer)},
+            {
+                "network": recording.name,
+                "training": recording.training,
+                "layer": layer,
+                "layer_index": list(recording.layers).index(layer),
+                "n_units": recording.shape(layer)[1],  # units, at however many positions each
+            },
         )
         for layer in wanted
     ]
@@ -169,8 +181,7 @@ def _of_assembly(assembly: Any) -> tuple[list[str], list[_Source]]:
         raise NeuralDataError(f"the assembly has dims {tuple(assembly.dims)}, not presentation x neuroid")
     if "stimulus_id" not in assembly.coords:
         raise NeuralDataError("the assembly has no coordinate stimulus_id on presentation; stimuli are joined by it")
-    values = assembly.squeeze(extra, drop=True).transpose("presentation", "neuroid").values
-    ids, averaged = _averaged(values, [str(each) for each in assembly["stimulus_id"].values])
+    ids, averaged = average_repetitions(assembly.squeeze(extra, drop=True))
     animals = _neuroid_names(assembly, "animal", "all neuroids")
     regions = _neuroid_names(assembly, "region", "")
     sources = []
@@ -180,7 +191,7 @@ def _of_assembly(assembly: Any) -> tuple[list[str], list[_Source]]:
         sources.append(
             _Source(f"subject {animal!r}", channel_blocks(averaged[:, rows]), {"subject": animal, "region": region})
         )
-    return ids, sources
+    return list(ids), sources
 
 
 def _neuroid_names(assembly: Any, name: str, otherwise: str) -> np.ndarray:
@@ -188,19 +199,6 @@ def _neuroid_names(assembly: Any, name: str, otherwise: str) -> np.ndarray:
     if name in assembly.coords and assembly[name].dims in ((), ("neuroid",)):
         return np.broadcast_to(assembly[name].values.astype(str), assembly.sizes["neuroid"])
     return np.full(assembly.sizes["neuroid"], otherwise)
-
-
-def _averaged(values: np.ndarray, ids: list[str]) -> tuple[list[str], Float[np.ndarray, "stimulus neuroid"]]:
-    """Average presentations of the same stimulus, missing ones (NaN) left out; in order of first appearance."""
-    unique = {each: row for row, each in enumerate(dict.fromkeys(ids))}
-    stimulus = np.array([unique[each] for each in ids], dtype=np.int64)
-    order = np.argsort(stimulus, kind="stable")
-    starts = np.searchsorted(stimulus[order], np.arange(len(unique)))
-    ordered = values[order].astype(np.float64)
-    there = ~np.isnan(ordered)
-    count = np.add.reduceat(there, starts, axis=0, dtype=np.int64)
-    total = np.add.reduceat(np.where(there, ordered, 0), starts, axis=0)
-    return list(unique), np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _chosen(layers: Sequence[str] | None, there: Sequence[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from matplotlib.axes import Axes
 
-    from netphys.rsa.results import RSAResult
+    from netphys.rsa.ceilings import NoiseCeiling
 
 __all__ = ["plot_profile", "plot_rdm"]
 
@@ -26,6 +26,34 @@ _CEILING = "#D9D9D9"
 _SMALL, _LARGE = 5.0, 8.0  # points: the least that journals print, and what is enough
 _SETTLED = 0.7  # of the Axes' side is left to an RDM when a layout engine has made room for what stands around it
 _SCORE = {"spearman": "correlation (ρ)", "corr": "correlation (r)", "cosine": "cosine", "rho-a": "correlation (ρₐ)"}
+
+
+class Profile(Protocol):
+    """What is drawn of a result: :class:`netphys.rsa.RSAResult` is one."""
+
+    @property
+    def layers(self) -> tuple[str, ...]: ...
+
+    @property
+    def networks(self) -> tuple[str, ...]: ...
+
+    @property
+    def scores(self) -> np.ndarray: ...
+
+    @property
+    def ci_low(self) -> np.ndarray: ...
+
+    @property
+    def ci_high(self) -> np.ndarray: ...
+
+    @property
+    def p(self) -> np.ndarray: ...
+
+    @property
+    def ceiling(self) -> NoiseCeiling: ...
+
+    @property
+    def method(self) -> str: ...
 
 
 def plot_rdm(
@@ -85,7 +113,7 @@ def plot_rdm(
     return ax
 
 
-def plot_profile(result: RSAResult, ax: Axes | None = None) -> Axes:
+def plot_profile(result: Profile, ax: Axes | None = None) -> Axes:
     """Draw scores over layers, with 95 % intervals and the noise ceiling.
 
     One line a network; the band (or bar, where a network has one model) is the interval. Filled markers: above 0 at a
@@ -232,7 +260,7 @@ def _colour_scale(ax: Axes, image: Any) -> None:
 
 
 def _draw_scores(
-    ax: Axes, x: np.ndarray, result: RSAResult, rows: np.ndarray, found: np.ndarray, colour: str, label: str | None
+    ax: Axes, x: np.ndarray, result: Profile, rows: np.ndarray, found: np.ndarray, colour: str, label: str | None
 ) -> None:
     """Draw one line of scores (or separate points), their intervals, and what is above 0."""
     scores, low, high = result.scores[rows], result.ci_low[rows], result.ci_high[rows]
@@ -247,7 +275,7 @@ def _draw_scores(
     ax.scatter(x, scores, s=14, c=faces, edgecolors=colour, linewidths=0.9, zorder=4)
 
 
-def _draw_ceiling(ax: Axes, result: RSAResult) -> None:
+def _draw_ceiling(ax: Axes, result: Profile) -> None:
     """Draw the noise ceiling, or say that there is none."""
     ceiling = result.ceiling
     if not np.isfinite(ceiling.lower):

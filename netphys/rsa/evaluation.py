@@ -33,7 +33,7 @@ def evaluate(
     method: str = "spearman",
     n_bootstraps: int = 1000,
     network: str | None = None,
-    training: str = "none",
+    training: str | None = None,
     dataset: str = "",
     region: str | None = None,
     seed: int = 0,
@@ -51,7 +51,7 @@ def evaluate(
     n_bootstraps : int
         Draws of stimuli; 1000 give the standard error within 2 %. 0 leaves intervals and p missing.
     network, training, dataset, region : str, optional
-        Names for the tidy frame; network and region come from the descriptors unless given.
+        Names for the tidy frame; network, training and region come from the descriptors unless given.
     seed : int
         Equal seeds draw the same stimuli, so that results can be compared draw by draw.
 
@@ -109,7 +109,7 @@ def evaluate(
         subjects=_subjects(subjects),
         method=method,
         measure=_measure(method, given, subjects),
-        training=training,
+        training=_column(given, "training", training)[0] or "none",
         dataset=dataset,
         region="+".join(dict.fromkeys(_column(subjects, "region", region))),
         n_stimuli=subjects.n_stimuli,

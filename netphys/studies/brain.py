@@ -92,8 +92,7 @@ class Brain:
         data = self.data
         made = provenance("load_neural", {"address": self.entry.address, "method": self.method}, self.inputs)
         ensure_folder(self.path("json").parent)
-        of_data = data.to_rdms() if data.kind == "rdms" else rdms(data.assembly, method=self.method)
-        paths = [save_rdms(of_data, self.path("rdms.h5"), made)]
+        paths = [save_rdms(rdms(data, method=self.method), self.path("rdms.h5"), made)]
         if data.truth is not None:
             truth = rdms({"truth": data.truth}, method=self.method, stimulus_ids=data.stimulus_ids)
             paths.append(save_rdms(truth, self.path("truth.h5"), made))

@@ -95,15 +95,12 @@ def compare_recordings(
     names = _names(loaded)
     category = _categories(groups) if groups else None
     folder = ensure_folder(out)
-    of_data = data.to_rdms() if data.kind == "rdms" else rdms(data.assembly, method=method)
+    of_data = rdms(data, method=method)
     of_networks = {name: rdms(recording, method=method) for name, recording in zip(names, loaded)}
     options: dict[str, Any] = {"method": compare, "n_bootstraps": n_bootstraps, "dataset": data.name, "seed": seed}
     if data.region:
         options["region"] = data.region
-    results = [
-        evaluate(of_networks[name], of_data, network=name, training=recording.training, **options)
-        for name, recording in zip(names, loaded)
-    ]
+    results = [evaluate(of_networks[name], of_data, network=name, **options) for name in names]
     scores = pd.concat([result.to_frame() for result in results], ignore_index=True)
     made = provenance(
         "studies.compare_recordings",

@@ -125,7 +125,7 @@ def test_one_stimulus_and_one_unit_each_read_little_more_than_is_wanted(
     # 8 x 8 maps of 4 KiB are the smallest chunk; of smaller ones a chunk holds more, as many units as stimuli,
     # and twice the square root leaves room for chunks that cover the layer evenly
     bound = 8 * 1.15 if a_map >= 1 << 12 else 2 * math.sqrt((1 << 18) / a_map) * 1.15
-    if shape[0] >= 8 and n_stimuli >= 64:
+    if min(shape[0], n_stimuli) >= bound:
         assert of_stimulus <= bound and of_unit <= bound
 
 

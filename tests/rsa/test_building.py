@@ -19,6 +19,10 @@ class ToyRecording:
     activations: dict
     stimulus_ids: tuple
     name: str = "toy"
+    training: str = "unknown"
+
+    def shape(self, layer):
+        return self.activations[layer].shape
 
     @property
     def layers(self):
@@ -73,8 +77,9 @@ def test_recording_gives_one_rdm_a_layer():
     found = rdms(recording)
     assert found.rdm_descriptors["layer"] == ["conv1", "fc"]
     assert found.rdm_descriptors["layer_index"] == [0, 1]
-    assert found.rdm_descriptors["n_units"] == [36, 20]
+    assert found.rdm_descriptors["n_units"] == [4, 20]  # units, not units x positions
     assert found.rdm_descriptors["network"] == ["toy", "toy"]
+    assert found.rdm_descriptors["training"] == ["unknown", "unknown"]
     assert list(found.pattern_descriptors["stimulus_id"]) == IDS
     np.testing.assert_allclose(
         found.get_vectors()[0], dissimilarities(recording.activations["conv1"].reshape(10, -1)), atol=1e-12
@@ -173,3 +178,16 @@ def test_errors_are_one_line_that_says_what_to_do():
 def test_one_time_bin_is_no_obstacle():
     data = assembly()
     assert rdms(data.expand_dims(time_bin=1)) == rdms(data)
+
+
+def test_neural_data_give_their_rdms_or_those_of_their_assembly():
+    from netphys.neural import NeuralData
+
+    given = assembly()
+    ids = tuple(dict.fromkeys(given["stimulus_id"].values.tolist()))
+    data = NeuralData("assembly", ids, ("nano", "magneto"), "IT", "toy", "made up", assembly=given)
+    np.testing.assert_array_equal(rdms(data).get_vectors(), rdms(given).get_vectors())
+    vectors = np.random.default_rng(0).random((2, 45))
+    data = NeuralData("rdms", ids, ("a", "b"), "IT", "toy", "made up", dissimilarities=vectors)
+    np.testing.assert_array_equal(rdms(data).get_vectors(), vectors)
+    assert rdms(data).rdm_descriptors["subject"] == ["a", "b"]
