@@ -31,6 +31,7 @@ __all__ = [
     "sha256_of",
     "slug",
     "sweep",
+    "sweep_file",
     "write_json",
     "write_text",
     "writing",
@@ -83,8 +84,7 @@ def committing(path: Path | str) -> Iterator[Path]:
         If the system refuses (permission, space, something in the way).
     """
     path = Path(path)
-    stem = os.fsencode(path.name)[:200].decode(errors="ignore")  # file systems count bytes: 255 in all
-    temporary = path.with_name(f".{stem}.{os.getpid()}{TEMPORARY}")
+    temporary = path.with_name(f"{_hidden(path)}.{os.getpid()}{TEMPORARY}")
     with writing(path):
         try:
             yield temporary
@@ -243,9 +243,22 @@ def sweep(folder: Path) -> None:
             left.unlink()
 
 
+def sweep_file(path: Path) -> None:
+    """Remove what killed writers of `path` left beside it; call it only under the file's own lock."""
+    for left in path.parent.glob(f".*{TEMPORARY}"):
+        if re.fullmatch(rf"{re.escape(_hidden(path))}\.\d+{re.escape(TEMPORARY)}", left.name):
+            with suppress(OSError):
+                left.unlink()
+
+
 def remove_tree(folder: Path) -> None:
     """Remove a folder of ours, whatever of it is still there."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hidden(path: Path) -> str:
+    """Begin the name of a temporary file: hidden, and short, for file systems count bytes (255 in all)."""
+    return "." + os.fsencode(path.name)[:200].decode(errors="ignore")
 
 
 def _sync(path: Path) -> None:

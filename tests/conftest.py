@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-
-for _library in ("OMP", "MKL", "OPENBLAS"):  # before torch and numpy are imported: two cores are shared with others
-    os.environ.setdefault(f"{_library}_NUM_THREADS", "2")
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin while they wait take the core from others
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+# before torch is imported (numpy's own threads are not used here): two cores are shared with others
+for _library in ("OMP", "MKL"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin while they wait take the core from others
 
 
 @pytest.fixture(scope="session")

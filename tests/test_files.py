@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -77,7 +78,7 @@ def test_order_of_the_calls_is_write_sync_rename_sync(old: Path, monkeypatch: py
     sync, replace = os.fsync, Path.replace
 
     def synced(handle: int) -> None:
-        trace.append("sync " + ("folder" if os.path.isdir(f"/proc/self/fd/{handle}") else "file"))
+        trace.append("sync " + ("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file"))
         sync(handle)
 
     def replaced(self: Path, target: Path) -> Path:
@@ -143,6 +144,14 @@ def test_sweep_removes_what_killed_writers_left_and_nothing_else(tmp_path: Path)
     files.sweep(tmp_path)
     assert not left.exists()
     assert sorted(each.name for each in tmp_path.rglob("*")) == [".hidden", "below", "result.csv", "x"]
+
+
+def test_sweep_file_removes_what_writers_of_that_file_left_and_nothing_else(tmp_path: Path) -> None:
+    kept = {"rec.h5", ".rec.h5", *(f".{name}.7{files.TEMPORARY}" for name in ("rec.h5.x", "xrec.h5", "recyh5"))}
+    for name in (*kept, f".rec.h5.7{files.TEMPORARY}", f".rec.h5.12345{files.TEMPORARY}"):
+        (tmp_path / name).write_text("")
+    files.sweep_file(tmp_path / "rec.h5")
+    assert {each.name for each in tmp_path.iterdir()} == kept
 
 
 def test_require_free_refuses_before_anything_is_written(tmp_path: Path) -> None:

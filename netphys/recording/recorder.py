@@ -16,7 +16,7 @@ import numpy as np
 
 from netphys.devices import describe_device, resolve_device
 from netphys.errors import OptionError, OutputError, RecordingError, near
-from netphys.files import ensure_folder, locked, remove_tree, require_free
+from netphys.files import ensure_folder, locked, remove_tree, require_free, sweep_file
 from netphys.networks import Network, as_network
 from netphys.progress import bar
 from netphys.provenance import code_digest, digest, provenance, versions
@@ -187,14 +187,13 @@ class _Pass:
         partial = path.with_name(path.name + ".partial")
         waiting = f"waiting for another process that is recording into {path}"
         with locked(path.with_name(f".{path.name}.lock"), waiting=waiting):
+            sweep_file(path)
             if path.exists() and _is_same(path, recording_digest(self.plan), force) and not sinks:
                 remove_tree(partial)  # a kill between the rename and the removal leaves it
                 return load_recording(path)
             if force and not sharding.agrees(partial, self._begun(sinks)):
                 remove_tree(partial)
             self._record_shards(path, partial, sinks)
-        for sink in sinks:
-            sink.close()
         return load_recording(path)
 
     def _record_shards(self, path: Path, partial: Path, sinks: Sequence[Sink]) -> None:
@@ -226,6 +225,8 @@ class _Pass:
                     shards.append(buffers.arrays, done - shards.n_rows, _states(sinks))
                 progress.update(len(rows))
         pack(path, shards, self.layers, self.stimuli.ids, self._header())
+        for sink in sinks:  # before their states are removed with the shards
+            sink.close()
         shards.remove()
 
     def _batches(self, start: int, writers: Sequence[_Write]) -> Iterator[np.ndarray]:

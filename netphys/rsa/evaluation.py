@@ -32,6 +32,7 @@ def evaluate(
     *,
     method: str = "spearman",
     n_bootstraps: int = 1000,
+    ceiling_draws: bool = True,
     network: str | None = None,
     training: str | None = None,
     dataset: str = "",
@@ -50,6 +51,9 @@ def evaluate(
         How RDMs are compared (:func:`netphys.rsa.compare`).
     n_bootstraps : int
         Draws of stimuli; 1000 give the standard error within 2 %. 0 leaves intervals and p missing.
+    ceiling_draws : bool
+        Whether to compute the noise ceiling in every draw, too, for comparisons with it; rank methods then take about
+        twice as long. The ceiling itself does not hang on it.
     network, training, dataset, region : str, optional
         Names for the tidy frame; network, training and region come from the descriptors unless given.
     seed : int
@@ -92,7 +96,7 @@ def evaluate(
     keep = shared_pairs(given, subjects, names=_NAMES)
     by_subject = similarity(given.values[:, keep], subjects.values[:, keep], method)
     draws = stimulus_draws(subjects.n_stimuli, n_bootstraps, seed)
-    resampled = resample(given.values, subjects.values, keep, draws, method)
+    resampled = resample(given.values, subjects.values, keep, draws, method, ceilings=ceiling_draws)
     labels = _labels(given)
     _warn_of_missing(by_subject, resampled.scores, labels)
     return RSAResult(

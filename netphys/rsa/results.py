@@ -37,7 +37,7 @@ class RSAResult:
     ceiling: NoiseCeiling
     subject_scores: Float[np.ndarray, "layer subject"]
     draws_scores: Float[np.ndarray, "bootstrap layer"]
-    draws_ceiling: Float[np.ndarray, "bootstrap bound"]  # lower, upper
+    draws_ceiling: Float[np.ndarray, "bootstrap bound"]  # lower, upper; missing where it was not asked for
     subjects: tuple[str, ...]
     method: str
     measure: str  # "spearman of correlation RDMs"

@@ -98,6 +98,7 @@ def compare_recordings(
     of_data = rdms(data, method=method)
     of_networks = {name: rdms(recording, method=method) for name, recording in zip(names, loaded)}
     options: dict[str, Any] = {"method": compare, "n_bootstraps": n_bootstraps, "dataset": data.name, "seed": seed}
+    options["ceiling_draws"] = False
     if data.region:
         options["region"] = data.region
     results = [evaluate(of_networks[name], of_data, network=name, **options) for name in names]

@@ -222,6 +222,7 @@ class _Run:
                 load_rdms(brain.path("rdms.h5")),
                 method=options.compare,
                 n_bootstraps=options.n_bootstraps,
+                ceiling_draws=False,
                 network=model,
                 training=training,
                 dataset=entry.name,

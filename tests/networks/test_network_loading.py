@@ -191,6 +191,8 @@ def test_without_a_network_one_line_says_so(server: tuple[str, Path], monkeypatc
     _publish("squeezenet1_1", server, monkeypatch)
     weights = models.get_model_weights("squeezenet1_1").DEFAULT
     monkeypatch.setattr(weights.value, "url", "http://127.0.0.1:9/a-0123abcd.pth")
-    with pytest.raises(WeightsError, match=r"cannot be fetched \(.*refused.*\); without a network give a file") as caught:
+    with pytest.raises(
+        WeightsError, match=r"cannot be fetched \(.*refused.*\); without a network give a file"
+    ) as caught:
         load_network("torchvision:squeezenet1_1@DEFAULT")
     assert "\n" not in str(caught.value)

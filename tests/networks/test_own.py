@@ -62,7 +62,9 @@ def test_mean_luminance_is_not_seen_and_contrast_scales() -> None:
 def test_filters_have_mean_zero_and_norm_one() -> None:
     filters = GaborEnergy().filters
     assert filters.shape[:2] == (80, 1)
-    assert filters.flatten(1).sum(1).abs().max() < 1e-4 and torch.allclose(filters.flatten(1).norm(dim=1), torch.ones(80))
+    assert filters.flatten(1).sum(1).abs().max() < 1e-4 and torch.allclose(
+        filters.flatten(1).norm(dim=1), torch.ones(80)
+    )
     even, odd = filters[:40], filters[40:]
     assert torch.allclose(even.flip(-1, -2), even, atol=1e-6) and torch.allclose(odd.flip(-1, -2), -odd, atol=1e-6)
 

@@ -123,7 +123,9 @@ def _trust_the_journal() -> None:
 
     def read(self: Any) -> list[Any]:
         journal = self._folder / "journal.jsonl"
-        return [shards.Shard(**json.loads(line)) for line in journal.read_text().splitlines()] if journal.exists() else []
+        return (
+            [shards.Shard(**json.loads(line)) for line in journal.read_text().splitlines()] if journal.exists() else []
+        )
 
     shards.Shards.append, shards.Shards._read_journal = append, read
     shards.Shards.states, shards.Shards.verify = (lambda self: {}), (lambda self: None)

@@ -50,14 +50,16 @@ def test_names_are_those_of_named_modules_in_torchvision() -> None:
             "swin_t",
             {
                 "features.0.0": (96, 16, 16), "features.0.1": (96, 16, 16), "features.1.0.mlp.0": (384, 16, 16),
-                "features.1": (96, 16, 16), "features.2": (192, 8, 8), "features.5": (384, 4, 4), "features.7": (768, 2, 2),
-                "norm": (768, 2, 2), "permute": (768, 2, 2), "avgpool": (768, 1, 1), "head": (1000,),
+                "features.1": (96, 16, 16), "features.2": (192, 8, 8), "features.5": (384, 4, 4),
+                "features.7": (768, 2, 2), "norm": (768, 2, 2), "permute": (768, 2, 2), "avgpool": (768, 1, 1),
+                "head": (1000,),
             },
         ),
         (
             "convnext_tiny",
             {
-                "features.0.0": (96, 16, 16), "features.1.0.block.0": (96, 16, 16), "features.1.0.block.3": (384, 16, 16),
+                "features.0.0": (96, 16, 16), "features.1.0.block.0": (96, 16, 16),
+                "features.1.0.block.3": (384, 16, 16),
                 "features.1.0": (96, 16, 16), "features.3": (192, 8, 8), "features.5": (384, 4, 4),
                 "features.7.2.block.5": (768, 2, 2), "features.7.2.block.6": (768, 2, 2), "features.7": (768, 2, 2),
                 "classifier.2": (1000,),

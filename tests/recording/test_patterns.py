@@ -50,7 +50,7 @@ NAMES = [layer.name for layer in TABLE]
         ("layer?.*.conv?", ["layer1.0.conv1", "layer1.1.conv1"]),
         ("**.conv1", ["layer1.0.conv1", "layer1.1.conv1"]),
         ("**conv1", ["conv1", "layer1.0.conv1", "layer1.1.conv1"]),
-        ("layer1.**", ["layer1.0.conv1", "layer1.0.relu", "layer1.0", "layer1.1.conv1", "layer1.1.relu#2", "layer1.1", "layer1.10"]),
+        ("layer1.**", NAMES[2:9]),
         ("kind:Conv2d", ["conv1", "layer1.0.conv1", "layer1.1.conv1"]),
         ("kind:Block", ["layer1.0", "layer1.1", "layer1.10"]),
         ("layer1[0:2]", ["layer1.0", "layer1.1"]),

@@ -127,7 +127,9 @@ def test_what_is_not_there_is_named(recording: Recording) -> None:
 def test_features_computed_elsewhere(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     maps, dense = rng.normal(size=(4, 3, 2, 2)), rng.normal(size=(4, 5)).astype("f4")
-    mine = Recording.from_arrays({"maps": maps, "dense": dense}, ["a", "b", "c", "d"], name="mine", training="pretrained")
+    mine = Recording.from_arrays(
+        {"maps": maps, "dense": dense}, ["a", "b", "c", "d"], name="mine", training="pretrained"
+    )
     assert mine.layers == ("maps", "dense") and mine.dims("maps") == ("stimulus", "unit", "y", "x")
     assert mine.training == "pretrained" and np.array_equal(mine.array("maps"), maps)
     np.save(tmp_path / "fc7.npy", dense)

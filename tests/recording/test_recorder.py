@@ -372,8 +372,12 @@ def test_networks_that_draw_at_random_are_repeatable_and_leave_the_generator() -
     one = netphys.record(Noise(), _shown(6), layers="layer", batch_size=2).array("layer")
     assert torch.equal(torch.rand(2), expected)
     assert np.array_equal(one, netphys.record(Noise(), _shown(6), layers="layer", batch_size=2).array("layer"))
-    assert not np.array_equal(one, netphys.record(Noise(), _shown(6), layers="layer", batch_size=2, seed=1).array("layer"))
-    assert not np.array_equal(one[:2] - one[2:4], (_shown(6).images([0, 1]) / 255 - _shown(6).images([2, 3]) / 255).numpy())
+    assert not np.array_equal(
+        one, netphys.record(Noise(), _shown(6), layers="layer", batch_size=2, seed=1).array("layer")
+    )
+    assert not np.array_equal(
+        one[:2] - one[2:4], (_shown(6).images([0, 1]) / 255 - _shown(6).images([2, 3]) / 255).numpy()
+    )
 
 
 def test_the_plan_says_what_the_numbers_depend_on_and_records_nothing(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ class Named(nn.Module):
         x = self.relu(getattr(self, "cönv/1 %")(x))
         first, second = self.pair(x)
         self.clip(x[:, :, None].expand(-1, -1, 2, -1, -1))
-        return self.relu(second.mean((2)))
+        return self.relu(second.mean(2))
 
 
 class Pair(nn.Module):
@@ -81,7 +80,7 @@ def test_xarray_opens_every_layer_with_named_dimensions(recorded: Any) -> None:
 def test_the_file_has_no_room_left_over_and_no_links(recorded: Any) -> None:
     path = recorded[0].path
     with h5py.File(path, "r") as file:
-        assert file.id.get_filesize() == os.path.getsize(path)
+        assert file.id.get_filesize() == path.stat().st_size
         links: list[Any] = []
         file["layers"].visititems_links(lambda name, link: links.append(type(link)))
         assert set(links) == {h5py.HardLink}

@@ -102,7 +102,7 @@ def test_a_broken_image_is_named_or_left_out_on_request(image_folder: Write, cap
     shown = StimulusSet.from_folder(folder)
     assert np.array_equal(shown.images([0])[0].numpy(), _noise(4))  # whole ones can be shown
     for read in (lambda: shown.images([1, 2]), lambda: shown.digest):
-        with pytest.raises(StimulusError, match=r"image face/b.png is broken: .*; --skip-broken leaves such images out"):
+        with pytest.raises(StimulusError, match=r"image face/b.png is broken: .*; --skip-broken leaves such images"):
             read()
     with caplog.at_level(logging.WARNING):
         kept = StimulusSet.from_folder(folder, skip_broken=True)

@@ -23,7 +23,8 @@ def test_a_folder_with_a_condition(image_folder: Callable[..., Path]) -> None:
 
 
 def test_scenes_are_the_same_whatever_the_number_asked_for() -> None:
-    four, two = load_stimuli("world:scenes?n=4&size=32&seed=3"), load_stimuli("world:scenes?n=2&size=32&first=1", seed=3)
+    four = load_stimuli("world:scenes?n=4&size=32&seed=3")
+    two = load_stimuli("world:scenes?n=2&size=32&first=1", seed=3)
     assert four.ids[1:3] == two.ids and torch.equal(four.images([1, 2]), two.images([0, 1]))
     assert four.subset([1, 2]).digest == two.digest
     assert load_stimuli("world:scenes?n=2&size=32&first=1&seed=4").digest != two.digest
