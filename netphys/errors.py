@@ -12,6 +12,7 @@ from collections.abc import Iterable
 __all__ = [
     "AddressError",
     "DeviceError",
+    "FileError",
     "LayerNotFound",
     "MatchError",
     "NetphysError",
@@ -53,7 +54,11 @@ class StimulusError(NetphysError):
     """Stimuli that cannot be read or shown."""
 
 
-class NeuralDataError(NetphysError):
+class FileError(NetphysError):
+    """A file that is damaged, points elsewhere, or claims what it cannot hold."""
+
+
+class NeuralDataError(FileError):
     """A file of neural data that cannot be understood as asked."""
 
 
@@ -61,7 +66,7 @@ class MatchError(NetphysError):
     """Stimuli of a network and of neural data that do not match by ``stimulus_id``."""
 
 
-class RecordingError(NetphysError):
+class RecordingError(FileError):
     """A recording that is incomplete, damaged, or another one than was asked for."""
 
 

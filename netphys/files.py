@@ -192,7 +192,7 @@ def require_free(folder: Path, n_bytes: int, *, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if n_bytes > free:
         raise OutputError(
-            f"no space for {what} at {folder}: it needs {n_bytes / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; "
+            f"no space for {what} at {folder}: it needs {n_bytes / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free; "
             "choose another --out, fewer layers, or keep='mean'"
         )
 

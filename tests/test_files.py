@@ -156,7 +156,7 @@ def test_sweep_file_removes_what_writers_of_that_file_left_and_nothing_else(tmp_
 
 def test_require_free_refuses_before_anything_is_written(tmp_path: Path) -> None:
     files.require_free(tmp_path, 1, what="a byte")
-    with pytest.raises(OutputError, match=r"no space for the recording at .*: it needs \d+\.\d\d GB"):
+    with pytest.raises(OutputError, match=r"no space for the recording at .*: it needs [\d,]+\.\d MB"):
         files.require_free(tmp_path, 1 << 60, what="the recording")
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netphys.errors import NeuralDataError, near
-from netphys.files import committing, ensure_folder
-from netphys.neural.guards import guarded_hdf5, is_hdf5, require_claim, translating
+from netphys.files import committing, ensure_folder, require_free
+from netphys.guards import guarded_hdf5, is_hdf5, require_claim, translating
 from netphys.provenance import array_digest, provenance
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ __all__ = [
     "write_assembly",
 ]
 
+_COORDINATE_BYTES = 8 << 20  # room for coordinates; HDF5 crashes the process when a disk is full
 _DIMS = ("presentation", "neuroid")
 _REQUIRED = {"presentation": "stimulus_id", "neuroid": "neuroid_id"}
 _NETCDF3 = (b"CDF\x01", b"CDF\x02")  # classic and 64-bit offset
@@ -117,7 +118,8 @@ def write_assembly(assembly: xr.DataArray, path: Path | str) -> Path:
     attrs = {str(key): value for key, value in assembly.attrs.items() if value is not None and key != "netphys"}
     dataset.attrs = {**attrs, "netphys": json.dumps(record, sort_keys=True)}
     encoding = {str(name): {"_FillValue": None} for name in dataset.variables}
-    ensure_folder(Path(path).parent)
+    folder = ensure_folder(Path(path).parent)
+    require_free(folder, flat.nbytes + _COORDINATE_BYTES, what=f"the assembly {Path(path).name}")
     with committing(path) as temporary:
         try:
             dataset.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)

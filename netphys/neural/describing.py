@@ -9,10 +9,10 @@ from netphys.neural.array_files import held_variables
 from netphys.neural.assemblies import opened_netcdf
 from netphys.neural.contents import Variable, kind_of
 from netphys.neural.dissimilarities import n_stimuli_of
-from netphys.neural.guards import existing
 from netphys.neural.hdf5 import hdf5_variables, read_saved_rdms
 from netphys.neural.matlab import read_matlab
 from netphys.neural.options import SUFFIXES
+from netphys.neural.paths import existing
 
 __all__ = ["describe_file"]
 

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from netphys.errors import NeuralDataError
+from netphys.guards import require_claim
 from netphys.neural.contents import Kind, Variable
-from netphys.neural.guards import require_claim
 
 __all__ = ["level_variables", "read_level"]
 

@@ -9,8 +9,8 @@ from typing import Any
 from netphys.addresses import split_address
 from netphys.errors import NeuralDataError, near
 from netphys.neural.data import NeuralData
-from netphys.neural.guards import existing
 from netphys.neural.options import SUFFIXES, take_options
+from netphys.neural.paths import existing
 
 __all__ = ["load_neural", "suffix_of"]
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from netphys.errors import NeuralDataError
+from netphys.guards import guarded_hdf5, is_hdf5, translating
 from netphys.neural.contents import Kind, Variable
-from netphys.neural.guards import guarded_hdf5, is_hdf5, translating
 from netphys.neural.levels import level_variables, read_level
 
 __all__ = ["matlab_variables", "read_matlab"]

@@ -5,17 +5,17 @@ Backed by a file (read in pieces) or by arrays in memory. Selections copy nothin
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from netphys.errors import LayerNotFound, RecordingError
+from netphys.guards import guarded_hdf5
 from netphys.matching import match_stimuli, require_unique
+from netphys.numpy_files import npz_headers, read_npy, read_npz
 from netphys.recording.patterns import match_layers
 from netphys.recording.store import escape, read_header
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Recording", "load_recording"]
 
+_BUDGET = 1 << 50  # bytes that a recording may claim: it is read in pieces
 _DIMS = {2: ("unit",), 3: ("unit", "token"), 4: ("unit", "y", "x"), 5: ("unit", "time", "y", "x")}
 
 
@@ -282,15 +283,11 @@ def load_recording(path: Path | str, *, stimulus_ids: Sequence[str] | None = Non
     if path.suffix in (".npy", ".npz"):
         return _load_arrays(path, stimulus_ids)
     header = read_header(path)
-    import h5py
-
     entries = []
-    with h5py.File(path, "r") as file:
+    with guarded_hdf5(path, budget=_BUDGET) as file:
         for layer in header["layers"]:
             group = file["layers"][escape(layer)]
             data = group["activation"]
-            if data.external or data.is_virtual:
-                raise RecordingError(f"layer {layer!r} of {path} lies in other files, which netphys does not follow")
             dims = tuple(dim.label for dim in data.dims)[1:]
             entries.append(_Entry(layer, str(group.attrs["kind"]), dims, tuple(data.shape[1:])))
         ids = tuple(group["stimulus_id"].asstr()[:])
@@ -303,9 +300,8 @@ def _load_arrays(path: Path, stimulus_ids: Sequence[str] | None) -> Recording:
         raise RecordingError(f"no recording at {path}")
     if stimulus_ids is None:
         raise RecordingError(f"{path} names no stimuli; name the list that its rows follow (--ids FILE:COLUMN)")
-    try:
-        loaded = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
-        arrays = {path.stem: loaded} if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded.files}
-    except (ValueError, OSError, EOFError, BadZipFile, zlib.error) as error:
-        raise RecordingError(f"{path} cannot be read ({str(error).splitlines()[0]})") from None
+    if path.suffix == ".npy":
+        arrays = {path.stem: read_npy(path, mapped=True)}
+    else:
+        arrays = {name: read_npz(path, name) for name in npz_headers(path)}
     return Recording.from_arrays(arrays, stimulus_ids, name=path.stem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,11 +20,13 @@ def save_rdms(rdms: RDMs, path: Path, made: Mapping[str, Any]) -> Path:
     """Commit RDMs, with what made them as an attribute of the file (JSON), which rsatoolbox passes over."""
     import h5py
 
+    whole = io.BytesIO()  # in memory first: HDF5 crashes the process when a disk is full
+    rdms.save(whole, file_type="hdf5")
+    with h5py.File(whole, "r+") as file:
+        file.attrs["provenance"] = json.dumps(made, sort_keys=True)
     ensure_folder(path.parent)
     with committing(path) as temporary:
-        rdms.save(str(temporary), file_type="hdf5")
-        with h5py.File(temporary, "r+") as file:
-            file.attrs["provenance"] = json.dumps(made, sort_keys=True)
+        temporary.write_bytes(whole.getvalue())
     return path
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netphys.errors import AddressError, NeuralDataError
+from netphys.errors import AddressError, FileError
 from netphys.neural import load_neural
 
 
@@ -49,7 +49,7 @@ def test_an_assembly_makes_no_rdms_here(tmp_path: Path, listed, responses):
     assert repr(data).startswith(
         "NeuralData(rates: assembly of IT from 1 animal, 6 presentations, 3 neuroids, 6 stimuli; "
     )
-    with pytest.raises(NeuralDataError, match=r"rates is an assembly .* netphys\.rdms\(data\.assembly\)"):
+    with pytest.raises(FileError, match=r"rates is an assembly .* netphys\.rdms\(data\.assembly\)"):
         data.to_rdms()
 
 
@@ -91,7 +91,7 @@ def test_addresses_that_lead_nowhere(tmp_path: Path, listed, stack):
         "a\0b.npy": r"cannot be read|there is no file",
         "x" * 5000 + ".npy": r"cannot be read|there is no file",
     }.items():
-        with pytest.raises(NeuralDataError, match=told) as raised:
+        with pytest.raises(FileError, match=told) as raised:
             load_neural(address, ids=listed)
         assert "\n" not in str(raised.value)
 
@@ -113,7 +113,7 @@ def test_options_that_are_not_understood(tmp_path: Path, listed, stack):
         "index": r"'index' is not key=value",
         "index=0&index=1": r"says index twice",
     }.items():
-        with pytest.raises((AddressError, NeuralDataError), match=told):
+        with pytest.raises((AddressError, FileError), match=told):
             load_neural(f"{tmp_path / 'rdm.npy'}?{query}", ids=listed)
 
 
@@ -121,6 +121,6 @@ def test_options_that_are_not_understood(tmp_path: Path, listed, stack):
 def test_a_file_of_another_kind_than_its_suffix(tmp_path: Path, listed, suffix):
     path = tmp_path / f"data{suffix}"
     path.write_bytes(b"this is a text, whatever its name says, and long enough to hold a header of any kind" * 4)
-    with pytest.raises(NeuralDataError) as raised:
+    with pytest.raises(FileError) as raised:
         load_neural(path, ids=listed)
     assert str(path) in str(raised.value) and "\n" not in str(raised.value)

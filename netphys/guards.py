@@ -11,37 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from netphys.errors import NetphysError, NeuralDataError
+from netphys.errors import FileError, NetphysError
 
-__all__ = ["BUDGET", "RATIO", "existing", "guarded_hdf5", "is_hdf5", "require_claim", "translating"]
+__all__ = ["BUDGET", "RATIO", "first_line", "guarded_hdf5", "is_hdf5", "require_claim", "translating"]
 
 BUDGET = 8 * 2**30  # bytes one file may become in memory: four times the largest public assembly that we know of
 RATIO = 200  # bytes in memory a byte on disk; float data compress to 1:20 at best, a bomb reaches 1:1028
 _FREE = 16 * 2**20  # bytes below which the ratio does not count: a small constant array compresses without limit
 _OBJECTS = 100_000  # objects in one HDF5 file
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-
-
-def existing(path: Path) -> Path:
-    """Return `path` if it is a file with something in it.
-
-    Raises
-    ------
-    NeuralDataError
-        If it is absent, a folder, or empty.
-    """
-    try:
-        if path.is_dir():
-            raise NeuralDataError(f"{path} is a folder; neural data are a file (.nc, .mat, .npy, .npz, .csv, .h5)")
-        if not path.is_file():
-            raise NeuralDataError(f"there is no file {path}; give the path of a file of neural data")
-        with path.open("rb") as file:
-            first = file.read(1)
-        if not first:
-            raise NeuralDataError(f"{path} is empty (0 bytes); fetch it again")
-    except (OSError, ValueError) as error:  # no permission, a name too long, a NUL in the name
-        raise NeuralDataError(f"{str(path)!r} cannot be read ({_first_line(error)}); give the path of a file") from None
-    return path
 
 
 @contextmanager
@@ -56,12 +34,12 @@ def translating(path: Path, kind: str) -> Iterator[None]:
     except NetphysError:
         raise
     except Exception as error:
-        raise NeuralDataError(
-            f"{path} cannot be read as {kind}: it is damaged, truncated or of another kind ({_first_line(error)})"
+        raise FileError(
+            f"{path} cannot be read as {kind}: it is damaged, truncated or of another kind ({first_line(error)})"
         ) from error
 
 
-def require_claim(path: Path, what: str, *, claimed: int, stored: int) -> None:
+def require_claim(path: Path, what: str, *, claimed: int, stored: int, budget: int = BUDGET) -> None:
     """Refuse a claim of more memory than the bytes on disk can mean.
 
     Parameters
@@ -72,39 +50,42 @@ def require_claim(path: Path, what: str, *, claimed: int, stored: int) -> None:
         Which part of it.
     claimed, stored : int
         Bytes it says it becomes in memory, bytes it has on disk.
+    budget : int
+        Bytes it may become.
 
     Raises
     ------
-    NeuralDataError
+    FileError
         If the claim is above the budget, or above 200 times what is stored.
     """
-    if claimed > BUDGET:
-        raise NeuralDataError(
-            f"{path}: {what} claims {claimed / 1e9:.1f} GB, more than the {BUDGET / 1e9:.1f} GB a file may take; "
+    if claimed > budget:
+        raise FileError(
+            f"{path}: {what} claims {claimed / 1e9:.1f} GB, more than the {budget / 1e9:.1f} GB a file may take; "
             "save the part that is needed"
         )
     if claimed > _FREE and claimed > RATIO * stored:
-        raise NeuralDataError(
+        raise FileError(
             f"{path}: {what} claims {claimed} bytes from {stored} bytes on disk, more than {RATIO}:1; "
             "it is no honest file, or save it uncompressed"
         )
 
 
 @contextmanager
-def guarded_hdf5(path: Path) -> Iterator[Any]:
+def guarded_hdf5(path: Path, *, budget: int = BUDGET) -> Iterator[Any]:
     """Open an HDF5 file to read after seeing that it points nowhere but into itself.
 
-    Yields the open ``h5py.File``. Whatever HDF5 raises inside the block becomes one line.
+    Yields the open ``h5py.File``. Whatever HDF5 raises inside the block becomes one line. `budget` is how many bytes
+    the file may claim; a file that is read in pieces may claim more than one that is read whole.
 
     Raises
     ------
-    NeuralDataError
+    FileError
         On external storage, soft or external links, virtual datasets, and claims above the limits.
     """
     import h5py
 
     with translating(path, "HDF5"), h5py.File(path, "r") as file:
-        _walk(path, file)
+        _walk(path, file, budget)
         yield file
 
 
@@ -118,7 +99,7 @@ def is_hdf5(path: Path) -> bool:
     return False
 
 
-def _walk(path: Path, root: Any) -> None:
+def _walk(path: Path, root: Any, budget: int) -> None:
     """Visit every object once, by hard links only, and check what it claims."""
     import h5py
 
@@ -130,7 +111,7 @@ def _walk(path: Path, root: Any) -> None:
         for name in group:
             link = group.get(name, getlink=True)
             if not isinstance(link, h5py.HardLink):
-                raise NeuralDataError(
+                raise FileError(
                     f"{path}: {group.name.rstrip('/')}/{name} is a link to elsewhere "
                     f"({type(link).__name__}), which is not followed; copy the data into the file"
                 )
@@ -140,32 +121,30 @@ def _walk(path: Path, root: Any) -> None:
                 continue
             seen.add(address)
             if len(seen) > _OBJECTS:
-                raise NeuralDataError(f"{path} holds more than {_OBJECTS} objects; save the part that is needed")
+                raise FileError(f"{path} holds more than {_OBJECTS} objects; save the part that is needed")
             if isinstance(item, h5py.Group):
                 waiting.append(item)
             elif isinstance(item, h5py.Dataset):
-                total += _dataset(path, item)
-    require_claim(path, "the whole file", claimed=total, stored=BUDGET)
+                total += _dataset(path, item, budget)
+    require_claim(path, "the whole file", claimed=total, stored=total, budget=budget)
 
 
-def _dataset(path: Path, dataset: Any) -> int:
+def _dataset(path: Path, dataset: Any, budget: int) -> int:
     """Check one dataset; return the bytes that it claims."""
     if dataset.external:
-        raise NeuralDataError(
-            f"{path}: {dataset.name} keeps its bytes in another file, which is not read; copy them in"
-        )
+        raise FileError(f"{path}: {dataset.name} keeps its bytes in another file, which is not read; copy them in")
     if dataset.is_virtual:
-        raise NeuralDataError(f"{path}: {dataset.name} is a virtual dataset, which is not followed; copy the data in")
+        raise FileError(f"{path}: {dataset.name} is a virtual dataset, which is not followed; copy the data in")
     if dataset.shape is None:  # an empty dataset
         return 0
     claimed = int(dataset.dtype.itemsize)
     for length in dataset.shape:
         claimed *= int(length)
-    require_claim(path, dataset.name, claimed=claimed, stored=int(dataset.id.get_storage_size()))
+    require_claim(path, dataset.name, claimed=claimed, stored=int(dataset.id.get_storage_size()), budget=budget)
     return claimed
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """First line of a foreign message, shortened, so that ours stays one line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:120]}" if lines else type(error).__name__

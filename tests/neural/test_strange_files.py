@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from netphys.errors import NeuralDataError
+from netphys.errors import FileError
 from netphys.neural import describe_file, load_neural
 
 
@@ -39,7 +39,7 @@ def _refused(path: Path, told: str, ids: object = tuple("abc")) -> None:
     """Loading and describing take no memory and say one line that names the file."""
     for call in (lambda: load_neural(path, ids=ids), lambda: describe_file(path)):
         tracemalloc.start()
-        with pytest.raises(NeuralDataError, match=told) as raised:
+        with pytest.raises(FileError, match=told) as raised:
             call()
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
