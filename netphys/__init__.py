@@ -36,7 +36,7 @@ _HOME = {
     "evaluate": "rsa",
     "run_study": "studies",
 }
-_ROOMS = ("stimuli", "networks", "recording", "neural", "rsa", "figures", "studies", "cli", "errors")
+_ROOMS = ("stimuli", "networks", "recording", "neural", "rsa", "figures", "studies", "cli", "errors", "inference")
 
 __all__ = [
     "Network",

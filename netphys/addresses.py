@@ -80,7 +80,10 @@ def integer(low: int, high: int | None = None) -> Callable[[str], int]:
     """Make a converter to an integer that is at least `low` (and at most `high`)."""
 
     def convert(text: str) -> Any:
-        value = int(text)
+        try:
+            value = int(text)
+        except ValueError:
+            raise ValueError("a whole number is wanted") from None
         if value < low or (high is not None and value > high):
             raise ValueError(f"at least {low}" + (f", at most {high}" if high is not None else ""))
         return value

@@ -127,7 +127,10 @@ def ensure_folder(path: Path | str) -> Path:
     """
     path = Path(path)
     with writing(path):
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError:  # of /proc and its kin, where nothing can be made
+            raise OutputError(f"cannot write {path}: no folder can be made there; choose another --out") from None
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "not writable", str(path))
     return path
@@ -237,10 +240,12 @@ def slug(name: str) -> str:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers left in `folder` and below; call it only under the folder's lock."""
-    for left in folder.rglob(f".*{TEMPORARY}"):
-        with suppress(OSError):
-            left.unlink()
+    """Remove what killed writers left in `folder` (not below it); files of writers that live are left alone."""
+    for left in folder.glob(f".*{TEMPORARY}"):
+        pid = left.name.removesuffix(TEMPORARY).rpartition(".")[2]
+        if pid.isdigit() and not _lives(int(pid)):
+            with suppress(OSError):
+                left.unlink()
 
 
 def sweep_file(path: Path) -> None:
@@ -268,6 +273,17 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _lives(pid: int) -> bool:
+    """Tell whether a process of that number is there, whoever's it is."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def _inode(path: Path) -> int | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from numpy.typing import ArrayLike
 
-__all__ = ["bootstrap_p", "fdr_bh", "resampled_variance", "stimulus_draws", "t_interval", "t_p"]
+__all__ = ["above_zero", "bootstrap_p", "fdr_bh", "resampled_variance", "stimulus_draws", "t_interval", "t_p"]
 
 Sided = Literal["greater", "two"]
 
@@ -45,8 +45,8 @@ def stimulus_draws(n_stimuli: int, n_bootstraps: int, seed: int = 0) -> Int[np.n
     >>> draws.shape, int(draws.min()), int(draws.max())
     ((100, 5), 0, 4)
     """
-    if n_bootstraps < 0:
-        raise OptionError(f"n_bootstraps={n_bootstraps}: it must be 0 (no intervals) or more")
+    if not isinstance(n_bootstraps, int | np.integer) or isinstance(n_bootstraps, bool) or n_bootstraps < 0:
+        raise OptionError(f"n_bootstraps={n_bootstraps!r}: it must be a whole number, 0 (no intervals) or more")
     return generator(seed, "stimulus_draws").integers(0, n_stimuli, size=(n_bootstraps, n_stimuli))
 
 
@@ -151,6 +151,28 @@ def bootstrap_p(
         return np.asarray(below)
     above = (1 + (valid & (draws >= null)).sum(axis=0)) / total
     return np.minimum(1.0, 2 * np.minimum(below, above))
+
+
+def above_zero(p: ArrayLike, *, q: float = 0.05) -> np.ndarray:
+    """Tell which scores of a family are above 0, at a false discovery rate of `q`: filled markers in figures.
+
+    Parameters
+    ----------
+    p : array
+        One-sided p-values against 0, any shape; NaN is no test and no discovery.
+    q : float
+        The false discovery rate, in (0, 1).
+
+    Returns
+    -------
+    bool array
+
+    Examples
+    --------
+    >>> above_zero([0.01, 0.04, np.nan, 0.5]).tolist()  # of three tests 0.04 is adjusted to 0.06
+    [True, False, False, False]
+    """
+    return fdr_bh(p) <= q
 
 
 def fdr_bh(p: ArrayLike) -> np.ndarray:

@@ -10,7 +10,7 @@ ci_low, ci_high           95 % interval of `score`
 ceiling_low, _high        the noise ceiling, an interval; missing where the data allow none
 score_ceiled              ``score / ceiling_low``; missing where there is no ceiling
 ceiling_rule              how the ceiling was computed, or why there is none
-n_stimuli, n_units        how many stimuli were compared; how many units the layer has
+n_stimuli, n_units        how many stimuli were compared; how many units the layer has (each at all its positions)
 p                         one-sided, against 0
 seed                      the seed of the resampling
 ========================  ==========================================================================================
@@ -19,12 +19,13 @@ seed                      the seed of the resampling
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "tidy"]
+__all__ = ["COLUMNS", "read_tidy", "tidy"]
 
 COLUMNS = (
     "network",
@@ -48,6 +49,9 @@ COLUMNS = (
     "seed",
 )
 
+_LABELS = ("network", "training", "layer", "dataset", "region", "subject", "measure", "ceiling_rule")
+_MISSING = {column: ["", "nan"] for column in COLUMNS if column not in _LABELS}
+
 
 def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Make the tidy frame of rows; a row lacks columns it cannot know, and has no others.
@@ -63,4 +67,12 @@ def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     unknown = {key for row in rows for key in row} - set(COLUMNS)
     if unknown:
         raise KeyError(f"not columns of the tidy frame: {sorted(unknown)}")
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"n_units": "Int64"})
+
+
+def read_tidy(path: Path) -> pd.DataFrame:
+    """Read a tidy frame from CSV: labels stay text ("1", "NA", "None"), empty numbers are NaN."""
+    import pandas as pd
+
+    frame = pd.read_csv(path, dtype=dict.fromkeys(_LABELS, str), keep_default_na=False, na_values=_MISSING)
+    return frame[list(COLUMNS)].astype({"n_units": "Int64"})

@@ -137,13 +137,20 @@ def test_append_line_and_json_round_trip(tmp_path: Path) -> None:
 
 def test_sweep_removes_what_killed_writers_left_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
-    for kept in (".hidden", "result.csv", "below/x"):
-        (tmp_path / kept).write_text("")
-    left = tmp_path / "below" / f".result.csv.1{files.TEMPORARY}"
-    left.write_text("")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    names = [
+        ".hidden",
+        "result.csv",
+        f".other.csv.{os.getpid()}{files.TEMPORARY}",
+        f"below/.x.{gone.pid}{files.TEMPORARY}",
+    ]
+    left = tmp_path / f".result.csv.{gone.pid}{files.TEMPORARY}"
+    for path in (*(tmp_path / name for name in names), left):
+        path.write_text("")
     files.sweep(tmp_path)
     assert not left.exists()
-    assert sorted(each.name for each in tmp_path.rglob("*")) == [".hidden", "below", "result.csv", "x"]
+    assert all((tmp_path / name).exists() for name in names)  # of a writer that lives, of another folder, of no writer
 
 
 def test_sweep_file_removes_what_writers_of_that_file_left_and_nothing_else(tmp_path: Path) -> None:

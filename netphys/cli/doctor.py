@@ -19,7 +19,7 @@ _ABOUT = """versions, device, threads, free disk, what is missing
 
 Exits with 1 if something that netphys needs is missing."""
 _EXAMPLE = "  netphys doctor"
-_CORE = ("torch", "torchvision", "numpy", "scipy", "pandas", "xarray", "h5py", "h5netcdf", "rsatoolbox", "captum")
+_CORE = ("torch", "torchvision", "numpy", "scipy", "pandas", "xarray", "h5py", "h5netcdf", "rsatoolbox")
 _OPTIONAL = {"timm": "networks timm:NAME", "pynwb": "neural data in NWB files"}
 
 

@@ -56,6 +56,8 @@ def describe(path: Path) -> dict[str, Any]:
             return recording
     from netphys.neural import describe_file
 
+    if path.suffix == ".csv" and (listed := _list_of_stimuli(path)):
+        return listed
     found = describe_file(path)
     if found is None:
         raise NetphysError(f"{path} is nothing that netphys knows: a recording, neural data, weights or a study")
@@ -89,6 +91,16 @@ def _recording(path: Path) -> dict[str, Any] | None:
         "made by": f"{made['made_by']}, {made['device']}, seed {made['seed']}, {made['batch_plan']}",
         "versions": made["versions"],
     }
+
+
+def _list_of_stimuli(path: Path) -> dict[str, Any] | None:
+    """Describe a CSV of stimuli, as ``--ids`` takes it; None if it is something else."""
+    from netphys.neural.ids import read_rows
+
+    header, *rows = read_rows(path)
+    if not {"stimulus_id", "file"} & set(header):
+        return None
+    return {"what": f"a list of {len(rows)} stimuli", "columns": header}
 
 
 def _weights(path: Path) -> dict[str, Any]:

@@ -62,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NetphysError as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
-        return _refuse("interrupted; the same command goes on where it stopped", code=130)
+        resumes = options.command in ("run", "record")
+        return _refuse("interrupted" + ("; the same command goes on where it stopped" * resumes), code=130)
     except BrokenPipeError:  # the reader of our output has gone: `netphys layers ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

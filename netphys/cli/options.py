@@ -34,9 +34,18 @@ def command(commands: Any, name: str, call: Callable[[Any], int | None], *, abou
     parser.set_defaults(call=call)
     shared = parser.add_argument_group("shared options")
     shared.add_argument("--device", default=None, metavar="auto|cpu|cuda", help="where to compute (default: auto)")
-    shared.add_argument("--seed", type=int, default=None, metavar="N", help="one seed makes it repeatable (default: 0)")
+    shared.add_argument(
+        "--seed", type=_seed, default=None, metavar="N", help="one seed makes it repeatable (default: 0)"
+    )
     shared.add_argument("--quiet", action="store_true", help="no progress, no words but errors")
     return parser
+
+
+def _seed(text: str) -> int:
+    """Read a seed: a whole number from 0."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0")
+    return int(text)
 
 
 def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

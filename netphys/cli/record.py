@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from netphys.cli.options import command
@@ -47,6 +48,7 @@ def _run(options: argparse.Namespace) -> None:
         say(
             f"{len(stimuli.left_out)} broken image(s) left out, {len(stimuli)} shown: {', '.join(stimuli.left_out[:3])}"
         )
+    there = Path(options.out).stat().st_mtime_ns if Path(options.out).is_file() else None
     made = record(
         network,
         stimuli,
@@ -59,5 +61,6 @@ def _run(options: argparse.Namespace) -> None:
         seed=seed,
         force=options.force,
     )
-    say(repr(made))
+    already = there == Path(options.out).stat().st_mtime_ns
+    say(f"{made!r}{' was there already, nothing was recorded' if already else ''}")
     sys.stdout.write(f"{options.out}\n")

@@ -32,6 +32,8 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--groups", metavar="FILE:COLUMN", help="category of each stimulus; FILE has a column stimulus_id or file"
     )
+    parser.add_argument("--layers", nargs="+", metavar="PATTERN", help="which layers (default: all)")
+    parser.add_argument("--force", action="store_true", help="write also into a folder that holds other things")
     parser.add_argument("--out", required=True, metavar="DIR", help="where results go")
 
 
@@ -46,6 +48,8 @@ def _run(options: argparse.Namespace) -> None:
         compare=options.compare,
         n_bootstraps=options.n_bootstraps,
         groups=options.groups,
+        layers=options.layers,
+        force=options.force,
         out=options.out,
         seed=options.seed or 0,
     )

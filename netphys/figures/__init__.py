@@ -1,7 +1,8 @@
 """How is it shown? Arranges, styles and saves what the rooms draw; computes nothing."""
 
+from netphys.colours import COLOURS
 from netphys.figures.layout import agreement_figure, rdm_figure, sheet_figure
 from netphys.figures.saving import save_figure
-from netphys.figures.style import COLOURS, paper_style
+from netphys.figures.style import paper_style
 
 __all__ = ["COLOURS", "agreement_figure", "paper_style", "rdm_figure", "save_figure", "sheet_figure"]

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netphys.colours import colours_of
+from netphys.figures.labels import label_levels
 from netphys.figures.profiles import DEEP, plot_scores
-from netphys.figures.style import COLOURS, PAGE, paper_style
-from netphys.rsa.drawing import plot_rdm
+from netphys.figures.style import PAGE, paper_style
+from netphys.rsa.comparison import MEASURE_NAMES
+from netphys.rsa.drawing import agreement_label, plot_rdm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +24,6 @@ if TYPE_CHECKING:
     from netphys.stimuli import StimulusSet
 
 __all__ = ["agreement_figure", "rdm_figure", "sheet_figure"]
-
-_SYMBOL = {"spearman": "Spearman's ρ", "corr": "Pearson's r", "cosine": "cosine similarity", "rho-a": "ρ-a"}
 
 
 def agreement_figure(scores: pd.DataFrame, *, references: str = "neural", ylabel: str | None = None) -> Figure:
@@ -42,7 +43,7 @@ def agreement_figure(scores: pd.DataFrame, *, references: str = "neural", ylabel
     panels = list(scores.groupby("dataset", sort=False))
     is_network = scores["training"] != references
     networks = list(dict.fromkeys(scores.loc[is_network, "network"]))
-    colours = {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(networks)}
+    colours = colours_of(networks)
     with paper_style():
         figure = Figure(figsize=(min(PAGE, 0.9 + 3.0 * len(panels)), 3.1), layout="constrained")
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -54,6 +55,9 @@ def agreement_figure(scores: pd.DataFrame, *, references: str = "neural", ylabel
         axes[0].set_ylim(*_limits(scores))
         layers = scores[is_network].groupby("network", sort=False)["layer"].nunique()
         _legend(figure, sorted(networks, key=lambda name: layers[name] < DEEP), colours)
+        figure.draw_without_rendering()  # settles the layout: only now is known how much room words have
+        for ax, (_, rows) in zip(axes, panels):
+            label_levels(ax, rows, references=rows["training"] == references)
     return figure
 
 
@@ -127,10 +131,8 @@ def sheet_figure(stimuli: StimulusSet, *, n: int = 60, columns: int = 12) -> Fig
 
 def _measure(measure: str) -> str:
     """Write a measure as an axis label."""
-    for key, symbol in _SYMBOL.items():
-        if measure.startswith(key):
-            return f"agreement of RDMs ({symbol})"
-    return measure
+    method = measure.split(" of ")[0]
+    return agreement_label(method) if method in MEASURE_NAMES else measure
 
 
 def _limits(scores: pd.DataFrame) -> tuple[float, float]:

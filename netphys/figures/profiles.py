@@ -2,17 +2,18 @@
 
 Networks of one or two layers (pixels, Gabor energy) stand at the left as points, deep ones follow as lines over their
 layers; other neural data taken as a model are dashed lines. Filled markers: above 0 at a false discovery rate of 5 %
-over everything in the panel. Works for any comparison that leaves the tidy frame.
+over everything in the panel. Works for any comparison that leaves the tidy frame. What the levels are called is written
+by :mod:`netphys.figures.labels`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netphys.inference import fdr_bh
+from netphys.inference import above_zero
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,14 +48,16 @@ def plot_scores(
     """
     networks = {str(name): rows for name, rows in scores.groupby("network", sort=False)}
     columns = _Columns(networks)
-    found = _above_zero(scores)
+    found = dict(zip(scores.index, above_zero(scores["p"].to_numpy(dtype=float))))
     ax.axhline(0, color=_GREY, linewidth=0.5, zorder=1)
     for name, rows in networks.items():
-        _draw(ax, columns.of(name), rows, found.loc[rows.index].to_numpy(), colours[name])
+        _draw(ax, columns.of(name), rows, [found[each] for each in rows.index], colours[name])
     columns.name(ax)
-    _draw_ceiling(ax, scores.iloc[0])
-    for _, row in references.iterrows() if references is not None else ():
-        _draw_reference(ax, row)
+    low, high = scores["ceiling_low"].iloc[0], scores["ceiling_high"].iloc[0]
+    if np.isfinite(low):
+        ax.axhspan(low, high, color=_BAND, linewidth=0, zorder=0)
+    for score in references["score"].astype(float) if references is not None else ():
+        ax.axhline(score, color="black", linewidth=0.8, linestyle=(0, (4, 2)), zorder=2)
     ax.tick_params(axis="y", labelsize=_PLAIN, width=0.5, length=2)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
@@ -97,18 +100,8 @@ class _Columns:
         ax.set_xlim(-0.6, self._end - 0.4)
 
 
-def _above_zero(scores: pd.DataFrame) -> pd.Series:
-    """Tell which scores are above 0, at a false discovery rate of 5 % over the panel."""
-    import pandas as pd
-
-    p = scores["p"].to_numpy(dtype=float)
-    adjusted = np.ones(len(p))
-    if np.isfinite(p).any():
-        adjusted[np.isfinite(p)] = fdr_bh(p[np.isfinite(p)])
-    return pd.Series(adjusted <= 0.05, index=scores.index)
-
-
-def _draw(ax: Axes, x: np.ndarray, rows: pd.DataFrame, found: np.ndarray, colour: str) -> None:
+def _draw(ax: Axes, x: np.ndarray, rows: pd.DataFrame, found: Sequence[bool], colour: str) -> None:
+    """Draw one network: a line over its layers, or points; hollow markers where it is not above 0."""
     score, low, high = (rows[column].to_numpy(dtype=float) for column in ("score", "ci_low", "ci_high"))
     if len(x) >= DEEP:
         ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0, zorder=2)
@@ -117,24 +110,3 @@ def _draw(ax: Axes, x: np.ndarray, rows: pd.DataFrame, found: np.ndarray, colour
         ax.vlines(x, low, high, color=colour, linewidth=1.0, zorder=3)
     faces = [colour if each else "white" for each in found]
     ax.scatter(x, score, s=12, c=faces, edgecolors=colour, linewidths=0.8, zorder=4)
-
-
-def _draw_ceiling(ax: Axes, row: pd.Series) -> None:
-    """Draw the noise ceiling as a band, or say why there is none."""
-    low, high = row["ceiling_low"], row["ceiling_high"]
-    if not np.isfinite(low):
-        text = f"no noise ceiling: {str(row['ceiling_rule']).removeprefix('none: ')}"
-        ax.text(0.02, 0.985, text, fontsize=_SMALL, color=_GREY, va="top", transform=ax.transAxes, style="italic")
-        return
-    ax.axhspan(low, high, color=_BAND, linewidth=0, zorder=0)
-    text = f"noise ceiling {low:.2f}–{high:.2f}"
-    ax.text(0.02, high, text, fontsize=_SMALL, color=_GREY, va="bottom", transform=ax.get_yaxis_transform())
-
-
-def _draw_reference(ax: Axes, row: pd.Series) -> None:
-    """Draw other neural data as a dashed line, named at its left end."""
-    score = float(row["score"])
-    ax.axhline(score, color="black", linewidth=0.8, linestyle=(0, (4, 2)), zorder=2)
-    name = f"{row['network']}: {score:.2f}"
-    where = ax.get_yaxis_transform()  # x in parts of the axis, y in scores
-    ax.text(0.02, score, name, fontsize=_SMALL, va="bottom", transform=where, color="black", zorder=5)

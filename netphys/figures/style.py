@@ -1,4 +1,4 @@
-"""The paper style: sizes of a journal's columns, vector text, colours that the colour-blind can tell apart.
+"""The paper style: sizes of a journal's columns, vector text.
 
 Applied inside a block; no global style is changed.
 """
@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["COLOURS", "COLUMN", "PAGE", "paper_style"]
+__all__ = ["COLUMN", "PAGE", "paper_style"]
 
 COLUMN, PAGE = 3.35, 7.0  # inches: one column, and the full width of a page
-# Okabe & Ito (2008), in an order in which neighbours differ in lightness, too; yellow is too light for lines
-COLOURS = ("#0072B2", "#E69F00", "#595959", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 
 _SETTINGS = {
     "font.family": "sans-serif",

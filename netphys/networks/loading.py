@@ -8,13 +8,12 @@
 ``FILE.py:FUNCTION``                   a user's function that returns a module or a Network; the file is executed
 =====================================  ===========================================================================
 
-A query tunes it: ``?resize=224`` (exactly 224 x 224, no crop), ``?seed=1``.
+A query tunes it: ``?resize=224`` (exactly 224 x 224, no crop), ``?normalise=imagenet`` (mean and sd of ImageNet's
+colours; ``none``: images stay in [0, 1]), ``?seed=1``.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import sys
 import warnings
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from netphys.addresses import Query, integer, split_address
 from netphys.errors import AddressError, WeightsError, near
 from netphys.networks.network import Network
 from netphys.networks.preprocessing import Preprocess
+from netphys.networks.user_files import network_of_file
 from netphys.networks.weights import load_weights
 from netphys.seeds import forked_torch
 
@@ -63,9 +63,10 @@ def load_network(address: str, *, seed: int = 0) -> Network:
     body, query = split_address(address)
     resize = query.take("resize", integer(1, 4096), 0)
     seed = query.take("seed", integer(0), seed)
+    normalise = query.take("normalise", _normalisation, None)
     scheme, colon, rest = body.partition(":")
     if body.split(":")[0].endswith(".py"):
-        network = _from_file(body, seed)
+        network = network_of_file(body, seed)
     elif colon and scheme in _SCHEMES:
         name, _, weights = rest.partition("@")
         network = _SCHEMES[scheme](name, weights, seed, query)
@@ -79,8 +80,29 @@ def load_network(address: str, *, seed: int = 0) -> Network:
                 f"{body} prepares its images itself ({given!r:.60}), so that resize={resize} means nothing to it"
             )
         network = replace(network, preprocess=replace(given, resize=(resize, resize), crop=None))
+    if normalise is not None:
+        given = network.preprocess or Preprocess()
+        if not isinstance(given, Preprocess):
+            raise AddressError(
+                f"{body} prepares its images itself ({given!r:.60}), so that normalise means nothing to it"
+            )
+        mean, std = normalise
+        network = replace(network, preprocess=replace(given, mean=mean, std=std))
     network.module.eval()
     return replace(network, address=address, name=address)
+
+
+_NORMALISATIONS = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
+
+
+def _normalisation(text: str) -> Any:
+    """Read the name of a normalisation."""
+    if text not in _NORMALISATIONS:
+        raise ValueError(f"one of {', '.join(_NORMALISATIONS)}")
+    return _NORMALISATIONS[text]
 
 
 def _torchvision(name: str, weights: str, seed: int, query: Query) -> Network:
@@ -185,33 +207,6 @@ def _own(name: str, weights: str, seed: int, query: Query) -> Network:
     if weights:
         load_weights(module, Path(weights))
     return Network(module, Preprocess(), training=("pretrained" if weights else "untrained") if learns else "none")
-
-
-def _from_file(body: str, seed: int) -> Network:
-    """Call a function of a user's file; the source of the file belongs to the network's digest."""
-    import torch
-
-    file, _, function = body.partition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise AddressError(f"no file {file} for network {body!r}")
-    if not function:
-        raise AddressError(f"network {body!r} names no function; say {file}:FUNCTION")
-    spec = importlib.util.spec_from_file_location(f"netphys_user_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    with forked_torch(seed):
-        spec.loader.exec_module(module)
-        names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-        if function not in names:
-            raise AddressError(f"{file} has no function {function!r}{near(function, names)}")
-        made = getattr(module, function)()
-    source = hashlib.sha256(path.read_bytes()).hexdigest()
-    if isinstance(made, Network):
-        return replace(made, source=source)
-    if isinstance(made, torch.nn.Module):
-        return Network(made, source=source)
-    raise AddressError(f"{body} returned {type(made).__name__}, not a torch module or a netphys Network")
 
 
 _SCHEMES: dict[str, Callable[[str, str, int, Query], Network]] = {

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from netphys.errors import OptionError
 from netphys.networks.preprocessing import Preprocess
-from netphys.provenance import code_digest, digest
+from netphys.networks.state import module_state, source_digest
+from netphys.provenance import digest
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,8 @@ class Network:
     name : str
         What figures and tables call it. Default: the address, else the module's class.
     training : str
-        An objective's name, ``"pretrained"``, ``"untrained"``, or ``"none"`` (nothing in it is learned).
+        An objective's name, ``"pretrained"``, ``"untrained"``, ``"none"`` (nothing in it is learned), or
+        ``"unknown"``: nobody said.
     source : str
         Digest of the source of a user's file, where there is one.
     """
@@ -43,7 +45,7 @@ class Network:
     preprocess: Preprocess | Callable[[Any], torch.Tensor] | None = None
     address: str | None = None
     name: str = ""
-    training: str = "untrained"
+    training: str = "unknown"
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -62,18 +64,24 @@ class Network:
 
     @property
     def digest(self) -> str:
-        """Digest of weights, the repr of the modules, preprocessing and source; computed anew at each call.
+        """Digest of everything that its activations depend on; computed anew at each call.
 
-        Weights may change between two calls (training does that), so nothing is remembered here.
+        That is weights and buffers, the repr of the modules, their plain attributes, hooks that users left on them, the
+        source of classes that belong to no library, preprocessing, and the source of a user's file. Weights may change
+        between two calls (training does that), so nothing is remembered here.
+
+        Raises
+        ------
+        OptionError
+            If `preprocess` is an object whose repr does not say what it does.
         """
         return digest(
             {
                 "weights": weights_digest(self.module),
                 "modules": repr(self.module),
-                "preprocess": self.preprocess.to_dict()
-                if isinstance(self.preprocess, Preprocess)
-                else repr(self.preprocess),
-                "source": self.source or _source_of(self.module),
+                "state": module_state(self.module),
+                "preprocess": _preprocess_digest(self.preprocess),
+                "source": self.source,
             }
         )
 
@@ -108,12 +116,14 @@ def weights_digest(module: torch.nn.Module) -> str:
     return sha.hexdigest()
 
 
-def _source_of(module: torch.nn.Module) -> str:
-    """Digest the source of a module's class; of libraries the version counts (provenance), of netphys its room."""
-    kind = type(module)
-    if kind.__module__.startswith("netphys."):
-        return code_digest("networks")
-    try:
-        return hashlib.sha256(inspect.getsource(kind).encode()).hexdigest()
-    except (OSError, TypeError):  # built in a session: its repr and weights are all there is
-        return ""
+def _preprocess_digest(preprocess: Any) -> Any:
+    """Say what is done to an image; a callable must say it by its source or its repr."""
+    if preprocess is None or isinstance(preprocess, Preprocess):
+        return (preprocess or Preprocess()).to_dict()
+    if isinstance(preprocess, FunctionType):
+        return source_digest(preprocess)
+    if " at 0x" in repr(preprocess):
+        raise OptionError(
+            f"preprocess={preprocess!r} does not say what it does; give it a __repr__ that does, or use Preprocess(...)"
+        )
+    return repr(preprocess)

@@ -6,6 +6,7 @@ Headers are read first: a claim is compared with the bytes that are there before
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -14,7 +15,12 @@ from netphys.neural.contents import Variable, kind_of
 from netphys.neural.ids import read_rows
 from netphys.numpy_files import npy_header, npz_headers, read_npy, read_npz
 
-__all__ = ["Table", "npy_variables", "npz_variables", "read_npy", "read_npz", "read_table"]
+__all__ = ["ID_COLUMNS", "FirstColumn", "Table", "npy_variables", "npz_variables", "read_npy", "read_npz", "read_table"]
+
+
+# headers of a first column of ids; image_id is BrainIO's old name, no name at all is that of pandas' index
+ID_COLUMNS = ("", "stimulus_id", "image_id", "presentation", "file", "neuroid_id")
+FirstColumn = Literal["ids", "values"]
 
 
 def npy_variables(path: Path) -> dict[str, Variable]:
@@ -37,11 +43,12 @@ class Table:
         self.column_ids = column_ids
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, *, first: FirstColumn | None = None) -> Table:
     """Read a CSV file of numbers, with or without a header of ids and a first column of ids.
 
     A first row that is not all numbers is a header; so is one of numbers above a square of them. A first column is
-    ids where its header is empty or ``stimulus_id``, or where its cells are not numbers.
+    ids where `first` says so, else where its header is empty or a name of ids (:data:`ID_COLUMNS`), or where its cells
+    are not numbers.
     """
     cells = [[cell.strip() for cell in row] for row in read_rows(path)]
     width = max(len(row) for row in cells)
@@ -54,9 +61,10 @@ def read_table(path: Path) -> Table:
     if not all(_is_number(cell) for cell in cells[0]) or (len(cells) == width + 1 and width > 1):
         header, cells = cells[0], cells[1:]
     rows: list[str] | None = None
-    first = [row[0] for row in cells]
-    if cells and ((header and header[0].lower() in ("", "stimulus_id")) or not all(_is_number(cell) for cell in first)):
-        rows, cells = first, [row[1:] for row in cells]
+    column = [row[0] for row in cells]
+    named = header is not None and header[0].lower() in ID_COLUMNS
+    if cells and (first == "ids" or (first is None and (named or not all(_is_number(cell) for cell in column)))):
+        rows, cells = column, [row[1:] for row in cells]
         header = header[1:] if header else None
     if not cells or not cells[0]:
         raise NeuralDataError(f"{path} has no numbers below its header; save a matrix of numbers")

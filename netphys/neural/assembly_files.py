@@ -10,7 +10,7 @@ import numpy as np
 
 from netphys.errors import NeuralDataError, near
 from netphys.neural.array_files import carried_ids, held_variables, read_variable
-from netphys.neural.arrays import read_table
+from netphys.neural.arrays import ID_COLUMNS, Table, read_table
 from netphys.neural.assemblies import first_presentations, read_assembly
 from netphys.neural.contents import Variable, choose
 from netphys.neural.data import NeuralData
@@ -52,7 +52,8 @@ def load_responses(
             f"{path}: index=, average=, stack= and field= choose RDMs; leave them out with kind=responses"
         )
     axes = options.axes or ("stimulus", "neuroid")
-    held = held_variables(path, suffix)
+    table = _table(path, options) if suffix == ".csv" else None
+    held = held_variables(path, suffix, first=options.first)
     variable = choose(
         path,
         held,
@@ -60,16 +61,18 @@ def load_responses(
         lambda each: _may_be_responses(each, len(axes)),
         what=f"responses ({' x '.join(axes)})",
     )
-    value, _ = read_variable(path, suffix, variable)
+    value, _ = read_variable(path, suffix, variable, first=options.first)
     if value.ndim != len(axes) or value.dtype.kind not in "fiub" or value.size == 0:
         raise NeuralDataError(
             f"{path}: {variable.name} of shape {value.shape} and {value.dtype} is not {' x '.join(axes)}; say axes="
         )
     order = [axes.index(each) for each in ("repetition", "stimulus", "neuroid") if each in axes]
     cube = value.transpose(order) if len(axes) == 3 else value.transpose(order)[None]
-    own, neuroids = (
-        _table_ids(path, axes) if suffix == ".csv" else (carried_ids(path, suffix, held, cube.shape[1]), None)
-    )
+    own: Sequence[str] | None
+    if table is None:
+        own, neuroids = carried_ids(path, suffix, held, variable, cube.shape[1]), None
+    else:
+        own, neuroids = (table.row_ids, table.column_ids)[:: 1 if axes[0] == "stimulus" else -1]
     stimulus_ids, joined = follow_ids(path, cube.shape[1], own, ids)
     if np.isinf(cube).any():
         raise NeuralDataError(f"{path}: {variable.name} holds infinity; a response that is missing is NaN")
@@ -121,11 +124,23 @@ def _may_be_responses(variable: Variable, n_axes: int) -> bool:
     return variable.kind == "numbers" and len(variable.shape) == n_axes and 0 not in variable.shape
 
 
-def _table_ids(path: Path, axes: tuple[str, ...]) -> tuple[list[str] | None, list[str] | None]:
-    """Ids of stimuli and neuroids of a CSV table."""
-    table = read_table(path)
-    both = (table.row_ids, table.column_ids)
-    return both if axes[0] == "stimulus" else (both[1], both[0])
+def _table(path: Path, options: FileOptions) -> Table:
+    """Read a CSV table of responses; refuse columns that may be ids and would be read as neuroids."""
+    table = read_table(path, first=options.first)
+    names = table.column_ids or []
+    stray = next((name for name in names if name.lower() in ID_COLUMNS and name), None)
+    if stray is not None and options.first != "values":
+        raise NeuralDataError(f"{path}: column {stray!r} holds ids and is not the first; put it first, or take it out")
+    if options.first is not None or table.row_ids is not None or not names:
+        return table
+    column, others = table.values[:, 0], table.values[:, 1:]
+    whole = bool((column == np.round(column)).all())
+    if whole and (len(set(column)) == len(column) or (others != np.round(others)).any()):
+        raise NeuralDataError(
+            f"{path}: its first column, {names[0]!r}, may be ids (whole numbers, all different or unlike the columns "
+            "beside it); say first=ids, or first=values if it is responses"
+        )
+    return table
 
 
 def _long_form(

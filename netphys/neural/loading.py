@@ -16,7 +16,12 @@ __all__ = ["load_neural", "suffix_of"]
 
 
 def load_neural(
-    address: str | Path, *, ids: str | Sequence[str] | None = None, stimuli: Any = None, name: str | None = None
+    address: str | Path,
+    *,
+    ids: str | Sequence[str] | None = None,
+    stimuli: Any = None,
+    name: str | None = None,
+    seed: int = 0,
 ) -> NeuralData:
     """Load neural data: RDMs of subjects, or an assembly of responses.
 
@@ -26,8 +31,8 @@ def load_neural(
         A file (.mat, .npz, .npy, .csv, .h5, .nc), what is inside by query, or ``world:cortex?region=IT&seed=0``.
         Options of a file: ``variable``, ``field`` (of a struct array), ``index`` (``0`` or ``:,1``), ``average`` (an
         axis), ``stack`` (``first``, ``last``), ``kind`` (``rdms``, ``responses``), ``axes``, ``group``, ``subject``,
-        ``region``, ``name``, ``ids``. Options of the cortex: ``region``, ``seed``, ``subjects``, ``neuroids``,
-        ``repetitions``, ``noise``, ``shared``.
+        ``region``, ``name``, ``ids``, ``first`` (what the first column of a CSV file is: ``ids``, ``values``). Options
+        of the cortex: ``region``, ``seed``, ``subjects``, ``neuroids``, ``repetitions``, ``noise``, ``shared``.
     ids : str or sequence of str, optional
         The list that the rows of a file without ids follow: ``FILE:COLUMN`` of a CSV file, relative to the working
         directory, or the ids. The address' own ``ids`` wins.
@@ -35,6 +40,8 @@ def load_neural(
         What a simulated cortex is shown; files do not need it.
     name : str, optional
         The dataset's name; default the file's name without its suffix.
+    seed : int
+        The seed of a simulated cortex whose address names none.
 
     Returns
     -------
@@ -56,7 +63,7 @@ def load_neural(
     if body == "world:cortex":
         from netphys.neural.simulated import load_cortex
 
-        return load_cortex(query, stimuli, name=name)
+        return load_cortex(query, stimuli, name=name, seed=seed)
     _refuse_schemes(body)
     path = existing(Path(body))
     suffix = suffix_of(path)

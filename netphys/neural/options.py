@@ -8,6 +8,7 @@ from typing import Any
 
 from netphys.addresses import Query, integer
 from netphys.errors import near
+from netphys.neural.arrays import FirstColumn
 
 __all__ = ["SUFFIXES", "FileOptions", "take_options"]
 
@@ -28,6 +29,7 @@ class FileOptions:
     region: str | None = None
     name: str | None = None
     ids: str | None = None
+    first: FirstColumn | None = None
 
 
 _AXES = ("stimulus", "neuroid", "repetition")
@@ -87,6 +89,7 @@ _CONVERT: dict[str, Callable[[str], Any]] = {
     "region": str,
     "name": str,
     "ids": str,
+    "first": _one_of("ids", "values"),
 }
 _ARRAYS = ("variable", "index", "average", "stack", "kind", "axes", "subject", "region", "name", "ids")
 _NETCDF = ("variable", "group", "subject", "region", "name", "ids")
@@ -94,7 +97,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {  # which options a kind of file takes
     ".mat": ("field", *_ARRAYS),
     ".npz": _ARRAYS,
     ".npy": _ARRAYS[1:],
-    ".csv": ("kind", "axes", "subject", "region", "name", "ids"),
+    ".csv": ("kind", "axes", "subject", "region", "name", "ids", "first"),
     ".h5": _ARRAYS,
     ".hdf5": _ARRAYS,
     ".nc": _NETCDF,

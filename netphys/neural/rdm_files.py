@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netphys.errors import NeuralDataError, near
-from netphys.neural.array_files import carried_ids, held_variables, read_variable
+from netphys.neural.array_files import ID_NAMES, carried_ids, held_variables, read_variable
 from netphys.neural.contents import Variable, choose
 from netphys.neural.data import NeuralData
 from netphys.neural.dissimilarities import Choice, Rows, n_stimuli_of, rows_of, vector_rows
@@ -27,14 +27,14 @@ def load_rdms(path: Path, suffix: str, options: FileOptions, ids: str | Sequence
     """Load the RDMs of a file as the options say."""
     if suffix in (".h5", ".hdf5") and options.variable is None and (saved := read_saved_rdms(path)) is not None:
         return _load_saved(path, saved, options, ids, name)
-    held = held_variables(path, suffix)
+    held = held_variables(path, suffix, first=options.first)
     variable = choose(path, held, options.variable, _may_be_rdm, what="RDMs")
     choice = _choice(options)
     own: Sequence[Any] | None
-    value, own = read_variable(path, suffix, variable, fields=(choice.field, "name"))
+    value, own = read_variable(path, suffix, variable, fields=(choice.field, "name"), first=options.first)
     rows = rows_of(path, value, choice, what=variable.name)
     if own is None:
-        own = carried_ids(path, suffix, held, rows.n_stimuli)
+        own = carried_ids(path, suffix, held, variable, rows.n_stimuli)
     what = f"variable {variable.name}" if suffix not in (".npy", ".csv") else ""
     return _data(path, options, ids, name, rows, own, options.region or "", what)
 
@@ -85,7 +85,7 @@ def _may_be_rdm(variable: Variable) -> bool:
     shape = variable.shape
     if variable.kind in ("struct", "cell"):
         return True
-    if variable.kind != "numbers" or not shape or 0 in shape:
+    if variable.kind != "numbers" or not shape or 0 in shape or variable.name.rpartition("/")[2] in ID_NAMES:
         return False
     if len(shape) >= 2 and (shape[-1] == shape[-2] >= 3 or shape[0] == shape[1] >= 3):
         return True

@@ -18,7 +18,7 @@ _REGIONS = ("V1", "IT")
 _IMAGES = 256  # images asked for at once; bounds memory where stimuli are large
 
 
-def load_cortex(query: Query, stimuli: Any, *, name: str | None = None) -> NeuralData:
+def load_cortex(query: Query, stimuli: Any, *, name: str | None = None, seed: int = 0) -> NeuralData:
     """Simulate the region that an address asks for, on the stimuli given.
 
     Parameters
@@ -29,6 +29,8 @@ def load_cortex(query: Query, stimuli: Any, *, name: str | None = None) -> Neura
         What is shown; IT needs generated stimuli, whose latents are known.
     name : str, optional
         The dataset's name; default ``world:cortex``.
+    seed : int
+        The seed where the address names none.
 
     Raises
     ------
@@ -36,7 +38,7 @@ def load_cortex(query: Query, stimuli: Any, *, name: str | None = None) -> Neura
         Without stimuli, for another region, or for IT on stimuli without latents.
     """
     region = query.take("region", str, "IT")
-    seed = query.take("seed", int, 0)
+    seed = query.take("seed", int, seed)
     n_subjects = query.take("subjects", integer(1, 10_000), 6)
     n_neuroids = query.take("neuroids", integer(1, 1_000_000), 60)
     n_repetitions = query.take("repetitions", integer(1, 10_000), 4)
@@ -67,7 +69,7 @@ def load_cortex(query: Query, stimuli: Any, *, name: str | None = None) -> Neura
         subjects=tuple(dict.fromkeys(assembly["animal"].values.tolist())),
         region=region,
         name=called,
-        source=f"simulated by {query.address} on {len(ids)} stimuli, joined by stimulus_id",
+        source=f"simulated by {query.address} (seed {seed}) on {len(ids)} stimuli, joined by stimulus_id",
         assembly=assembly,
         truth=true_responses(features, region=region, seed=seed),
     )

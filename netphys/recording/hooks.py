@@ -16,11 +16,12 @@ from netphys.errors import LayerNotFound, near
 from netphys.networks import Network
 from netphys.recording.outputs import layer_name, tensors_in
 from netphys.recording.patterns import match_layers
+from netphys.recording.running import evaluating
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Tap", "evaluating", "hooks"]
+__all__ = ["Tap", "hooks"]
 
 Receive = Callable[[str, int, Any], None]  # path, call, output
 
@@ -98,23 +99,6 @@ class Tap:
                 raise _Reached
 
         return hook
-
-
-@contextmanager
-def evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Put a module in eval mode, with attention that its hooks can see, and restore both per submodule."""
-    import torch
-
-    modes = {each: each.training for each in module.modules()}
-    fused = torch.backends.mha.get_fastpath_enabled()
-    module.eval()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-        for each, training in modes.items():
-            each.training = training
 
 
 @contextmanager

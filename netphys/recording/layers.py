@@ -1,6 +1,6 @@
 """The layers of a network, found by one probing forward in eval mode, in order of execution.
 
-A layer is one output of one call of one module. The forward runs on two images, so that a layer which folds something
+A layer is one output of one call of one module. The forward runs on three images, so that a layer which folds something
 else into the batch dimension (windows, frames) is recognised.
 """
 
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from netphys.errors import RecordingError
 from netphys.networks import Network, Preprocess, as_network
-from netphys.recording.hooks import Tap, evaluating
+from netphys.recording.hooks import Tap
+from netphys.recording.layout import Layout
 from netphys.recording.outputs import layer_name, tensors_in
+from netphys.recording.running import evaluating, prepare, unchanged
 from netphys.seeds import forked_torch
 
 if TYPE_CHECKING:
@@ -22,11 +24,11 @@ if TYPE_CHECKING:
 
     from netphys.stimuli import StimulusSet
 
-__all__ = ["Layer", "layers", "probe_layers"]
+__all__ = ["N_PROBE", "Layer", "layers", "probe_images", "probe_layers"]
 
-_N_PROBE = 2  # stimuli of the probing forward
+N_PROBE = 3  # stimuli of the probing forward; a recording in batches of three is probed with four
 _DEFAULT_SIDE = 64  # pixels, for a network that says nothing of its input
-_POSITIONS = {"Conv1d", "BatchNorm1d", "MaxPool1d", "AvgPool1d", "ConvTranspose1d"}  # (n, unit, position), not tokens
+_DIMS = {3: ("unit", "token"), 4: ("unit", "y", "x"), 5: ("unit", "time", "y", "x")}  # behind the stimulus
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def layers(network: Network | torch.nn.Module, stimuli: StimulusSet | None = Non
 
 
 def probe_layers(network: Network, images: Any, device: Any = "cpu") -> list[Layer]:
-    """Run the probing forward on two images and list what answered.
+    """Run the probing forward on some images and list what answered.
 
     Raises
     ------
@@ -99,16 +101,16 @@ def probe_layers(network: Network, images: Any, device: Any = "cpu") -> list[Lay
 
     modules = dict(network.module.named_modules())
     found: list[Layer] = []
-    layout = _Layout()
 
     def receive(path: str, call: int, output: Any) -> None:
-        module = modules[path]
         for suffix, tensor in tensors_in(output):
-            found.append(_describe(tensor, path, call, suffix, module, layout, index=len(found)))
+            name, index = layer_name(path, call, suffix), len(found)
+            found.append(_describe(tensor, (name, path, call, suffix), modules[path], layout, index, len(prepared)))
 
     paths = [path for path in modules if path or len(modules) == 1]
-    prepared = network.prepare(images, device)
-    with evaluating(network.module), torch.no_grad(), forked_torch(0), Tap(network.module, paths, receive) as tap:
+    prepared = prepare(network, images, device)
+    layout, tap = Layout(network.module, prepared), Tap(network.module, paths, receive)
+    with evaluating(network.module), torch.no_grad(), forked_torch(0), unchanged(network), layout, tap:
         try:
             tap.run(prepared)
         except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
@@ -122,71 +124,45 @@ def probe_layers(network: Network, images: Any, device: Any = "cpu") -> list[Lay
 
 
 def _describe(
-    tensor: torch.Tensor, path: str, call: int, suffix: str, module: torch.nn.Module, layout: _Layout, *, index: int
+    tensor: torch.Tensor,
+    names: tuple[str, str, int, str],
+    module: torch.nn.Module,
+    layout: Layout,
+    index: int,
+    n_stimuli: int,
 ) -> Layer:
     """Describe one output: which of its axes is which."""
-    kind, is_leaf = type(module).__name__, next(module.children(), None) is None
-    if is_leaf:
-        layout.update(module, tensor)
+    name, path, call, suffix = names
+    axis = layout.axis(tensor)
     problem = ""
-    if tensor.ndim < 1 or tensor.shape[0] != _N_PROBE:
-        problem = f"its first dimension is not the batch: {tuple(tensor.shape)} for {_N_PROBE} stimuli"
+    if tensor.ndim < 1 or tensor.shape[0] != n_stimuli:
+        problem = f"its first dimension is not the batch: {tuple(tensor.shape)} for {n_stimuli} stimuli"
     elif tensor.ndim > 5:
         problem = f"it has {tensor.ndim} dimensions: {tuple(tensor.shape)}"
     elif not tensor.is_floating_point():
         problem = f"it holds {str(tensor.dtype).removeprefix('torch.')}, not activations"
-    dims, moved = _dims(tensor.ndim, kind, layout.units_last)
+    elif tensor.ndim > 2 and axis not in (1, tensor.ndim - 1):
+        problem = f"which axis of {tuple(tensor.shape)} holds its units cannot be told; record a module inside or behind it"
+    moved = tensor.ndim > 2 and axis == tensor.ndim - 1
     shape = tuple(tensor.shape[1:]) or (1,)  # one number a stimulus is one unit
-    if moved:
-        shape = (shape[-1], *shape[:-1])
     return Layer(
-        name=layer_name(path, call, suffix),
+        name=name,
         path=path,
         call=call,
         suffix=suffix,
-        kind=kind,
-        is_leaf=is_leaf,
+        kind=type(module).__name__,
+        is_leaf=next(module.children(), None) is None,
         index=index,
-        shape=shape,
-        dims=dims,
+        shape=(shape[-1], *shape[:-1]) if moved else shape,
+        dims=_DIMS.get(tensor.ndim, ("unit",)),
         moved=moved,
         n_parameters=sum(each.numel() for each in module.parameters()),
         problem=problem,
     )
 
 
-def _dims(ndim: int, kind: str, units_last: bool) -> tuple[tuple[str, ...], bool]:
-    """Name the axes behind the batch, units first; tell whether units come last in the network."""
-    if ndim <= 2:
-        return ("unit",), False
-    if ndim == 3:
-        return ("unit", "token"), kind not in _POSITIONS
-    return ("unit", "y", "x") if ndim == 4 else ("unit", "time", "y", "x"), units_last
-
-
-class _Layout:
-    """Whether units come last in maps at this moment of the forward (Swin, ConvNeXt): the last leaf that knows says."""
-
-    def __init__(self) -> None:
-        self.units_last = False
-
-    def update(self, module: Any, tensor: Any) -> None:
-        """Learn from a leaf: convolutions and pooling have units first, LayerNorm and Linear last, Permute says."""
-        import torch.nn as nn
-
-        kind = type(module).__name__
-        if tensor.ndim < 4:
-            return
-        if isinstance(module, nn.Linear) or (isinstance(module, nn.LayerNorm) and "2d" not in kind):
-            self.units_last = True
-        elif isinstance(module, nn.modules.conv._ConvNd | nn.modules.batchnorm._BatchNorm) or "Pool" in kind:
-            self.units_last = False
-        elif kind == "Permute":
-            self.units_last = tuple(getattr(module, "dims", ())) == (0, 2, 3, 1)
-
-
 def _example(network: Network, stimuli: StimulusSet | None) -> Any:
-    """Two images for the probing forward."""
+    """Images for the probing forward."""
     import torch
 
     if stimuli is not None:
@@ -194,9 +170,9 @@ def _example(network: Network, stimuli: StimulusSet | None) -> Any:
     side: Sequence[int] = (_DEFAULT_SIDE, _DEFAULT_SIDE)
     if isinstance(network.preprocess, Preprocess):
         side = network.preprocess.output_size((_DEFAULT_SIDE, _DEFAULT_SIDE))
-    return torch.randint(0, 256, (_N_PROBE, 3, *side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(0, 256, (N_PROBE, 3, *side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def probe_images(stimuli: StimulusSet) -> Any:
-    """Return the first image of a set, twice."""
-    return stimuli.images([0] * _N_PROBE)
+def probe_images(stimuli: StimulusSet, n: int = N_PROBE) -> Any:
+    """Return the first image of a set, several times."""
+    return stimuli.images([0] * n)

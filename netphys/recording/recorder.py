@@ -21,7 +21,8 @@ from netphys.networks import Network, as_network
 from netphys.progress import bar
 from netphys.provenance import code_digest, digest, provenance, versions
 from netphys.recording import shards as sharding
-from netphys.recording.hooks import Tap, evaluating
+from netphys.recording.hooks import Tap
+from netphys.recording.running import evaluating
 from netphys.recording.keep import check_keep, kept_dims, kept_shape, units_first
 from netphys.recording.layers import Layer, probe_images, probe_layers
 from netphys.recording.outputs import tensors_in

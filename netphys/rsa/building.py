@@ -12,7 +12,7 @@ from netphys.errors import LayerNotFound, MatchError, NeuralDataError, OptionErr
 from netphys.matching import require_unique
 from netphys.neural import NeuralData, average_repetitions
 from netphys.rsa.distances import check_method, dissimilarities_of_blocks
-from netphys.rsa.gram import BLOCK_BYTES, channel_blocks
+from netphys.rsa.gram import BLOCK_BYTES, feature_blocks
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -46,11 +46,11 @@ def rdms(
 
     Parameters
     ----------
-    x : Recording, assembly, array or dict
+    x : Recording, NeuralData, assembly, array or dict
         What RDMs are made of:
 
         - a :class:`netphys.recording.Recording`: one RDM a layer, of all its units at all positions;
-        - :class:`netphys.neural.NeuralData`: their RDMs as they are, else those of their assembly;
+        - :class:`netphys.neural.NeuralData`: their RDMs as they are, whatever `method`, else those of their assembly;
         - an assembly (DataArray, presentation x neuroid): one RDM an animal, of its neuroids, each stimulus averaged
           over its repetitions (missing ones left out), stimuli in order of first appearance;
         - an array (stimulus, unit), or a dict of such arrays by name: one RDM each.
@@ -58,7 +58,8 @@ def rdms(
         The dissimilarity of patterns x, y of P units. ``correlation``: ``1 - r(x, y)`` over units. ``euclidean``:
         ``|x - y|² / P``, squared and divided as in rsatoolbox. ``cosine``: ``1 - x·y / (|x| |y|)``.
     stimulus_ids : sequence, optional
-        The ids that the rows of an array follow. Without them the RDM carries none, and is compared by position.
+        The ids that the rows of an array follow. Without them the RDM carries none, and is compared by position. What
+        carries ids of its own takes no others.
     layers : sequence of str, optional
         Layers of a recording, or names of a dict; all of them by default.
 
@@ -66,12 +67,15 @@ def rdms(
     -------
     rsatoolbox.rdm.RDMs
         ``pattern_descriptors``: ``stimulus_id``. ``rdm_descriptors``: ``network``, ``training``, ``layer``,
-        ``layer_index``, ``n_units`` of a recording; ``subject``, ``region``, ``n_units`` of an assembly.
+        ``layer_index`` (the place in the network where the recording knows it, else in the recording), ``n_units`` of
+        a recording; ``subject``, ``region``, ``n_units`` of an assembly; ``subject``, ``region``, ``dataset`` of
+        NeuralData that are RDMs; ``n_units`` of an array, with ``layer``, ``layer_index`` where it has a name.
 
     Raises
     ------
     OptionError, LayerNotFound, MatchError, NeuralDataError
-        For an unknown method or layer, ids that do not fit, or an assembly that has no stimulus_id or has time bins.
+        For an unknown method or layer, ids that do not fit, a single stimulus, or an assembly that has no stimulus_id
+        or has time bins.
 
     Warns
     -----
@@ -91,6 +95,7 @@ def rdms(
     check_method(method)
     if isinstance(x, NeuralData):
         if x.kind == "rdms":
+            _refuse_others(x.stimulus_ids, stimulus_ids, layers)
             return x.to_rdms()
         x = x.assembly
     ids, sources = _sources(x, stimulus_ids, layers)
@@ -116,20 +121,29 @@ def _sources(x: Any, ids: Sequence[object] | None, layers: Sequence[str] | None)
     """Find what `x` is: its stimulus ids, and the patterns to make RDMs of."""
     if hasattr(x, "unit_blocks"):
         found, sources = _of_recording(x, layers)
+        layers = None
     elif "presentation" in getattr(x, "dims", ()):
         found, sources = _of_assembly(x)
     else:
         return _of_arrays(x, ids, layers)
-    if ids is not None and [str(each) for each in ids] != found:
-        raise MatchError("stimulus_ids= differ from those that x carries; leave them out")
+    _refuse_others(found, ids, layers)
     if not sources:
         raise OptionError("no layer to make an RDM of: the recording has none")
     return found, sources
 
 
+def _refuse_others(found: Sequence[str], ids: Sequence[object] | None, layers: Sequence[str] | None) -> None:
+    """Refuse ids other than those that were found, and layers of what has none."""
+    if ids is not None and [str(each) for each in ids] != list(found):
+        raise MatchError("stimulus_ids= differ from those that x carries; leave them out")
+    if layers is not None:
+        raise OptionError("layers= chooses from a recording or a dict of arrays; neural data have none, leave it out")
+
+
 def _of_recording(recording: Any, layers: Sequence[str] | None) -> tuple[list[str], list[_Source]]:
     """Take the layers of a recording, in its order."""
     wanted = _chosen(layers, recording.layers)
+    place = getattr(recording, "layer_index", list(recording.layers).index)  # in the network, where that is known
     sources = [
         _Source(
             f"layer {layer!r} of {recording.name}",
@@ -138,7 +152,7 @@ def _of_recording(recording: Any, layers: Sequence[str] | None) -> tuple[list[st
                 "network": recording.name,
                 "training": recording.training,
                 "layer": layer,
-                "layer_index": list(recording.layers).index(layer),
+                "layer_index": place(layer),
                 "n_units": recording.shape(layer)[1],  # units, at however many positions each
             },
         )
@@ -166,7 +180,7 @@ def _of_arrays(x: Any, ids: Sequence[object] | None, layers: Sequence[str] | Non
         if len(patterns) != n_ids:
             raise MatchError(f"{what} has {len(patterns)} rows, there are {n_ids} stimuli")
         descriptors = {"layer": name, "layer_index": index} if name else {}
-        sources.append(_Source(what, channel_blocks(patterns), descriptors))
+        sources.append(_Source(what, feature_blocks(patterns), descriptors))
     if not sources:
         raise OptionError("no array to make an RDM of: the dict is empty")
     return names, sources
@@ -189,7 +203,7 @@ def _of_assembly(assembly: Any) -> tuple[list[str], list[_Source]]:
         rows = np.flatnonzero(animals == animal)
         region = "+".join(dict.fromkeys(regions[rows]))
         sources.append(
-            _Source(f"subject {animal!r}", channel_blocks(averaged[:, rows]), {"subject": animal, "region": region})
+            _Source(f"subject {animal!r}", feature_blocks(averaged[:, rows]), {"subject": animal, "region": region})
         )
     return list(ids), sources
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netphys.errors import OptionError
 from netphys.rsa.comparison import RANKED, check_comparison, midranks, similarity
 from netphys.rsa.pairs import RDMSet, unique_or_error, whole
 
@@ -55,7 +56,7 @@ def noise_ceiling(data_rdms: Any, *, method: str = "spearman") -> NoiseCeiling:
 
     Parameters
     ----------
-    data_rdms : rsatoolbox.rdm.RDMs or array (subject, pair)
+    data_rdms : rsatoolbox.rdm.RDMs, NeuralData, or array (subject, pair) or (subject, stimulus, stimulus)
         One RDM a subject, of the same stimuli.
     method : {"spearman", "corr", "cosine", "rho-a"}
         The comparison that models are scored by; it decides how RDMs are pooled.
@@ -104,8 +105,13 @@ def ceiling_of(values: Float[np.ndarray, "subject pair"], method: str) -> NoiseC
 
 
 def pool(values: Float[np.ndarray, "subject pair"], method: str) -> Float[np.ndarray, " pair"]:
-    """Pool RDMs into the one that agrees best with all of them under `method`."""
-    return _poolable(values, method).mean(axis=0)
+    """Pool RDMs into the one that agrees best with all of them under `method`; NaN where any has no dissimilarity."""
+    there = ~np.isnan(values).any(axis=0)  # a rank of NaN would be that of the largest dissimilarity
+    if not there.any():
+        raise OptionError(f"no pair of stimuli has a dissimilarity in all {len(values)} RDMs; pool fewer of them")
+    pooled = np.full(values.shape[1], np.nan)
+    pooled[there] = _poolable(values[:, there], method).mean(axis=0)
+    return pooled
 
 
 def _poolable(values: np.ndarray, method: str) -> np.ndarray:

@@ -18,9 +18,24 @@ from netphys.rsa.pairs import RDMSet, joined, shared_pairs
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-__all__ = ["COMPARISONS", "RANKED", "Ranking", "check_comparison", "compare", "midranks", "similarity"]
+__all__ = [
+    "COMPARISONS",
+    "MEASURE_NAMES",
+    "RANKED",
+    "Ranking",
+    "check_comparison",
+    "compare",
+    "midranks",
+    "similarity",
+]
 
-COMPARISONS = ("spearman", "corr", "cosine", "rho-a")
+MEASURE_NAMES = {  # as figures and captions write them
+    "spearman": "Spearman's ρ",
+    "corr": "Pearson's r",
+    "cosine": "cosine similarity",
+    "rho-a": "ρ-a",
+}
+COMPARISONS = tuple(MEASURE_NAMES)
 RANKED = ("spearman", "rho-a")
 
 
@@ -29,9 +44,10 @@ def compare(a: Any, b: Any, *, method: str = "spearman") -> Float[np.ndarray, "a
 
     Parameters
     ----------
-    a, b : rsatoolbox.rdm.RDMs or array (rdm, pair)
-        RDMs that both carry the pattern descriptor ``stimulus_id`` are joined by it: `a` must have every stimulus of
-        `b`; stimuli that only `a` has are left out. Arrays are compared by position.
+    a, b : rsatoolbox.rdm.RDMs, NeuralData, or array (rdm, pair)
+        A square array is one RDM, (rdm, stimulus, stimulus) several. RDMs that both carry the pattern descriptor
+        ``stimulus_id`` are joined by it: `a` must have every stimulus of `b`; stimuli that only `a` has are left out.
+        Arrays are compared by position.
     method : {"spearman", "corr", "cosine", "rho-a"}
         Spearman's correlation with tied ranks averaged, Pearson's correlation, cosine similarity, or rho-a.
 
@@ -43,7 +59,8 @@ def compare(a: Any, b: Any, *, method: str = "spearman") -> Float[np.ndarray, "a
     Raises
     ------
     OptionError
-        For an unknown method, or if fewer than half of the pairs have a dissimilarity in all RDMs.
+        For an unknown method, fewer than 3 stimuli, a square array that is no RDM, or if fewer than half of the pairs
+        have a dissimilarity in all RDMs.
     MatchError
         If the stimuli do not match.
 

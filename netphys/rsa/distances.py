@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netphys.errors import OptionError, near
-from netphys.rsa.gram import Gram, Shift, channel_blocks, gram_of_blocks
+from netphys.rsa.gram import Gram, Shift, feature_blocks, gram_of_blocks
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
@@ -57,7 +57,7 @@ def dissimilarities(
     patterns = np.asarray(patterns)
     if patterns.ndim != 2:
         raise OptionError(f"patterns must be stimulus x unit, got shape {patterns.shape}; reshape to (len(x), -1)")
-    blocks = channel_blocks(patterns)
+    blocks = feature_blocks(patterns)
     return dissimilarities_of_blocks(blocks, method, stimulus_ids=stimulus_ids, what=what)[0]
 
 
@@ -68,11 +68,13 @@ def dissimilarities_of_blocks(
     stimulus_ids: Sequence[str] | None = None,
     what: str = "the patterns",
 ) -> tuple[Float[np.ndarray, " pair"], int]:
-    """Compute dissimilarities from blocks of channels; return them and the number of units that were seen."""
+    """Compute dissimilarities from blocks of features; return them and the number of features that were seen."""
     shift, distance = METHODS[check_method(method)]
     gram = gram_of_blocks(blocks, shift=shift)
     n = len(gram.sums)
-    undefined = gram.touched | (gram.constant if shift != "channel" else False)
+    if n < 2:
+        raise OptionError(f"{what}: {n} stimulus has no dissimilarities; an RDM needs 2 stimuli, its comparison 4")
+    undefined = gram.touched | (gram.constant if shift != "feature" else False)
     pairs = np.empty(n * (n - 1) // 2)
     start = 0
     for row, values in enumerate(distance(gram)):  # row by row: no second n x n array
@@ -80,7 +82,7 @@ def dissimilarities_of_blocks(
         pairs[start : start + n - row - 1] = np.nan if undefined[row] else values
         start += n - row - 1
     _warn_of(gram, undefined, stimulus_ids, what, method)
-    return pairs, gram.n_units
+    return pairs, gram.n_features
 
 
 def check_method(method: str) -> str:
@@ -92,7 +94,7 @@ def check_method(method: str) -> str:
 
 def _correlation_rows(gram: Gram) -> Iterator[np.ndarray]:
     """Yield 1 - r of each stimulus with those after it."""
-    mean = gram.sums / gram.n_units
+    mean = gram.sums / gram.n_features
     scale = _inverse_root(np.diag(gram.products) - gram.sums * mean)
     for row in range(len(scale)):
         rest = slice(row + 1, None)
@@ -101,11 +103,11 @@ def _correlation_rows(gram: Gram) -> Iterator[np.ndarray]:
 
 
 def _euclidean_rows(gram: Gram) -> Iterator[np.ndarray]:
-    """Yield the squared distance over the number of units of each stimulus to those after it."""
+    """Yield the squared distance over the number of features of each stimulus to those after it."""
     norms = np.diag(gram.products)
     for row in range(len(norms)):
         squared = norms[row] + norms[row + 1 :] - 2 * gram.products[row, row + 1 :]
-        yield np.maximum(squared, 0) / gram.n_units
+        yield np.maximum(squared, 0) / gram.n_features
 
 
 def _cosine_rows(gram: Gram) -> Iterator[np.ndarray]:
@@ -128,7 +130,7 @@ def _one_minus(similarity: np.ndarray) -> np.ndarray:
 
 METHODS: dict[str, tuple[Shift, Callable[[Gram], Iterator[np.ndarray]]]] = {
     "correlation": ("stimulus", _correlation_rows),
-    "euclidean": ("channel", _euclidean_rows),
+    "euclidean": ("feature", _euclidean_rows),
     "cosine": ("none", _cosine_rows),
 }
 

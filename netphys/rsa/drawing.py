@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from netphys.colours import colours_of
 from netphys.errors import MatchError, OptionError
-from netphys.inference import fdr_bh
-from netphys.rsa.comparison import midranks
+from netphys.inference import above_zero
+from netphys.rsa.comparison import MEASURE_NAMES, midranks
 from netphys.rsa.pairs import RDMSet, pair_index
 
 if TYPE_CHECKING:
@@ -18,14 +19,12 @@ if TYPE_CHECKING:
 
     from netphys.rsa.ceilings import NoiseCeiling
 
-__all__ = ["plot_profile", "plot_rdm"]
+__all__ = ["agreement_label", "plot_profile", "plot_rdm"]
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe & Ito: safe for the colour-blind
 _GREY = "#595959"
 _CEILING = "#D9D9D9"
 _SMALL, _LARGE = 5.0, 8.0  # points: the least that journals print, and what is enough
 _SETTLED = 0.7  # of the Axes' side is left to an RDM when a layout engine has made room for what stands around it
-_SCORE = {"spearman": "correlation (ρ)", "corr": "correlation (r)", "cosine": "cosine", "rho-a": "correlation (ρₐ)"}
 
 
 class Profile(Protocol):
@@ -69,7 +68,7 @@ def plot_rdm(
 
     Parameters
     ----------
-    rdm : rsatoolbox.rdm.RDMs with one RDM, or array (pair,) or (stimulus, stimulus)
+    rdm : rsatoolbox.rdm.RDMs or NeuralData with one RDM, or array (pair,) or (stimulus, stimulus)
         What to draw. Pairs without a dissimilarity are grey.
     ax : matplotlib Axes, optional
         Where; the current Axes by default.
@@ -122,23 +121,35 @@ def plot_profile(result: Profile, ax: Axes | None = None) -> Axes:
     """
     ax = _axes(ax)
     networks = list(dict.fromkeys(result.networks))
-    found = fdr_bh(result.p) <= 0.05
+    found = above_zero(result.p)
+    colours = colours_of(networks)
     alone = len(networks) == len(result.layers) and len(networks) > 1  # models side by side, not layers in order
     names = result.networks if alone else tuple(dict.fromkeys(result.layers))
-    for number, network in enumerate([None] if alone else networks):
-        rows = np.array([row for row, each in enumerate(result.networks) if network is None or each == network])
+    for network in networks:
+        rows = np.array([row for row, each in enumerate(result.networks) if each == network])
         x = rows if alone else np.array([names.index(result.layers[row]) for row in rows])
-        _draw_scores(ax, x, result, rows, found[rows], _COLOURS[number % len(_COLOURS)], network)
+        _draw_scores(ax, x, result, rows, found[rows], colours[network], network)
     _draw_ceiling(ax, result)
     ax.axhline(0, color=_GREY, linewidth=0.5, zorder=1)
     _name_layers(ax, names)
-    ax.set_ylabel(f"RDM {_SCORE[result.method]}", fontsize=_LARGE)
+    ax.set_ylabel(agreement_label(result.method), fontsize=_LARGE)
     ax.tick_params(axis="y", labelsize=_LARGE - 1)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     if len(networks) > 1 and not alone:
         ax.legend(fontsize=_LARGE - 1, frameon=False, loc="best")
     return ax
+
+
+def agreement_label(method: str) -> str:
+    """Name the axis of scores by a comparison of RDMs.
+
+    Examples
+    --------
+    >>> agreement_label("corr")
+    "agreement of RDMs (Pearson's r)"
+    """
+    return f"agreement of RDMs ({MEASURE_NAMES[method]})"
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -152,10 +163,6 @@ def _axes(ax: Axes | None) -> Axes:
 
 def _one(rdm: Any) -> tuple[RDMSet, str]:
     """Read exactly one RDM, and what it is called."""
-    if not hasattr(rdm, "get_vectors"):
-        rdm = np.asarray(rdm, dtype=float)
-        if rdm.ndim == 2 and rdm.shape[0] == rdm.shape[1] and rdm.shape[0] > 1:
-            rdm = rdm[None]
     one = RDMSet.of(rdm, "the RDM")
     if len(one.values) != 1:
         raise OptionError(f"plot_rdm draws one RDM, got {len(one.values)}; select one: rdms[0]")
@@ -260,11 +267,11 @@ def _colour_scale(ax: Axes, image: Any) -> None:
 
 
 def _draw_scores(
-    ax: Axes, x: np.ndarray, result: Profile, rows: np.ndarray, found: np.ndarray, colour: str, label: str | None
+    ax: Axes, x: np.ndarray, result: Profile, rows: np.ndarray, found: np.ndarray, colour: str, label: str
 ) -> None:
     """Draw one line of scores (or separate points), their intervals, and what is above 0."""
     scores, low, high = result.scores[rows], result.ci_low[rows], result.ci_high[rows]
-    points = label is None or len(rows) == 1
+    points = len(rows) == 1
     if np.isfinite(low).any():
         if points:
             ax.vlines(x, low, high, color=colour, linewidth=1, zorder=2)

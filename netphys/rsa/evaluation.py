@@ -15,7 +15,7 @@ from netphys.inference import resampled_variance, stimulus_draws
 from netphys.provenance import digest
 from netphys.rsa.ceilings import ceiling_of
 from netphys.rsa.comparison import check_comparison, similarity
-from netphys.rsa.pairs import RDMSet, joined, shared_pairs, unique_or_error
+from netphys.rsa.pairs import RDMSet, joined, shared_pairs, unique_or_error, with_dissimilarities
 from netphys.rsa.resampling import resample
 from netphys.rsa.results import RSAResult
 
@@ -43,10 +43,11 @@ def evaluate(
 
     Parameters
     ----------
-    models : rsatoolbox.rdm.RDMs, array (model, pair), or dict of one RDM a name
-        Layers of a network, or any models; names come from the descriptors ``layer`` or ``name``.
-    data : rsatoolbox.rdm.RDMs or array (subject, pair)
-        One RDM a subject.
+    models : rsatoolbox.rdm.RDMs, NeuralData, array (model, pair), or dict of one RDM a name
+        Layers of a network, or any models; names come from the descriptors ``layer`` or ``name``. A square array is
+        one RDM, (rdm, stimulus, stimulus) several.
+    data : rsatoolbox.rdm.RDMs, NeuralData, or array (subject, pair)
+        One RDM a subject; of neural responses correlation distances, one RDM an animal (:func:`netphys.rsa.rdms`).
     method : {"spearman", "corr", "cosine", "rho-a"}
         How RDMs are compared (:func:`netphys.rsa.compare`).
     n_bootstraps : int
@@ -71,6 +72,11 @@ def evaluate(
     MatchError
         If stimuli of the data have no model RDM, or ids are on one side only.
 
+    Warns
+    -----
+    UserWarning
+        Names stimuli without any dissimilarity (constant patterns): they are left out, neither drawn nor counted.
+
     Notes
     -----
     The variance is ``n / (n - 1)`` times that over draws of stimuli (:func:`netphys.inference.resampled_variance`),
@@ -91,8 +97,9 @@ def evaluate(
     given, subjects = RDMSet.of(_named(models), _NAMES[0]), RDMSet.of(data, _NAMES[1])
     unique_or_error(subjects.descriptors.get("subject", []), "subject")
     given, subjects = joined(given, subjects, names=_NAMES)
-    if subjects.n_stimuli < _LEAST_STIMULI:
-        raise OptionError(f"{subjects.n_stimuli} stimuli are too few to compare RDMs: at least {_LEAST_STIMULI} needed")
+    _require_enough(subjects)
+    given, subjects, compared = with_dissimilarities(given, subjects, names=_NAMES)
+    _require_enough(subjects)
     keep = shared_pairs(given, subjects, names=_NAMES)
     by_subject = similarity(given.values[:, keep], subjects.values[:, keep], method)
     draws = stimulus_draws(subjects.n_stimuli, n_bootstraps, seed)
@@ -113,11 +120,11 @@ def evaluate(
         subjects=_subjects(subjects),
         method=method,
         measure=_measure(method, given, subjects),
-        training=_column(given, "training", training)[0] or "none",
+        training=tuple(each or "none" for each in _column(given, "training", training)),
         dataset=dataset,
         region="+".join(dict.fromkeys(_column(subjects, "region", region))),
         n_stimuli=subjects.n_stimuli,
-        kept=float(keep.mean()),
+        kept=float(compared.mean()),
         n_bootstraps=n_bootstraps,
         seed=seed,
         inputs={
@@ -125,6 +132,12 @@ def evaluate(
             "data": digest([subjects.values[:, keep], keep, list(subjects.stimulus_ids or ())]),
         },
     )
+
+
+def _require_enough(data: RDMSet) -> None:
+    """Refuse too few stimuli."""
+    if data.n_stimuli < _LEAST_STIMULI:
+        raise OptionError(f"{data.n_stimuli} stimuli are too few to compare RDMs: at least {_LEAST_STIMULI} needed")
 
 
 def _named(models: Any) -> Any:

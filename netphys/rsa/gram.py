@@ -1,8 +1,8 @@
-"""The Gram matrix of stimuli, from blocks of channels: memory n² + n × block, however wide the layer.
+"""The Gram matrix of stimuli, from blocks of features: memory n² + n × block, however wide the layer.
 
-What a distance is invariant to is subtracted before products are summed, so that offsets do not cancel digits away:
-a value per stimulus for correlation distances, a value per channel for Euclidean ones, nothing for cosine.
-Sums are in float64 whatever the input.
+A feature is one unit at one position, a column of the patterns. What a distance is invariant to is subtracted before
+products are summed, so that offsets do not cancel digits away: a value per stimulus for correlation distances, a value
+per feature for Euclidean ones, nothing for cosine. Sums are in float64 whatever the input.
 """
 
 from __future__ import annotations
@@ -18,45 +18,44 @@ from netphys.errors import OptionError
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Shaped
 
-__all__ = ["BLOCK_BYTES", "Gram", "Shift", "channel_blocks", "gram_of_blocks"]
+__all__ = ["BLOCK_BYTES", "Gram", "Shift", "feature_blocks", "gram_of_blocks"]
 
-BLOCK_BYTES = 1 << 25  # 32 MB of float64 a block: 4096 channels of 1000 stimuli; larger blocks gained nothing
-_CONSTANT = 4.0  # a pattern whose root mean square deviation is within this many units in the last place is constant
-_PILOT_CHANNELS = 256  # enough to be near the mean; all of a block would cost another pass over it
+BLOCK_BYTES = 1 << 25  # 32 MB of float64 a block: 4096 features of 1000 stimuli; larger blocks gained nothing
+_PILOT_FEATURES = 256  # enough to be near the mean; all of a block would cost another pass over it
 
-Shift = Literal["stimulus", "channel", "none"]
+Shift = Literal["stimulus", "feature", "none"]
 
 
 @dataclass(frozen=True, repr=False)
 class Gram:
-    """Products of stimuli summed over channels, after the shift that was asked for."""
+    """Products of stimuli summed over features, after the shift that was asked for."""
 
     products: Float[np.ndarray, "stimulus stimulus"]
-    sums: Float[np.ndarray, " stimulus"]  # over channels, of the shifted patterns
-    n_units: int
+    sums: Float[np.ndarray, " stimulus"]  # over features, of the shifted patterns
+    n_features: int
     touched: Bool[np.ndarray, " stimulus"]  # patterns with a value that is not finite; their rows mean nothing
-    constant: Bool[np.ndarray, " stimulus"]  # patterns equal in all channels (shift "stimulus"), or all 0 ("none")
+    constant: Bool[np.ndarray, " stimulus"]  # patterns equal in all features (shift "stimulus"), or all 0 ("none")
 
     def __repr__(self) -> str:
-        return f"Gram({len(self.sums)} stimuli, {self.n_units} units)"
+        return f"Gram({len(self.sums)} stimuli, {self.n_features} features)"
 
 
 def gram_of_blocks(blocks: Iterable[Shaped[np.ndarray, "stimulus block"]], *, shift: Shift) -> Gram:
-    """Sum products of stimuli over blocks of channels.
+    """Sum products of stimuli over blocks of features.
 
     Parameters
     ----------
     blocks : iterable of array (stimulus, block)
-        All stimuli, a slice of the channels each; any real dtype, block widths may differ.
-    shift : {"stimulus", "channel", "none"}
+        All stimuli, a slice of the features each; any real dtype, block widths may differ.
+    shift : {"stimulus", "feature", "none"}
         What is subtracted first. ``stimulus``: one value a stimulus, the same in all blocks (the mean of its first
-        channels), to which covariances are invariant. ``channel``: the mean over stimuli of each channel, to which
+        features), to which covariances are invariant. ``feature``: the mean over stimuli of each feature, to which
         distances are invariant. ``none``: nothing.
 
     Raises
     ------
     OptionError
-        If there is no channel, or blocks disagree about the number of stimuli.
+        If there is no feature, or blocks disagree about the number of stimuli.
     """
     total: np.ndarray | None = None
     for block in blocks:
@@ -65,43 +64,50 @@ def gram_of_blocks(blocks: Iterable[Shaped[np.ndarray, "stimulus block"]], *, sh
             continue
         if total is None:
             n = len(block)
-            total, sums, touched, n_units = np.zeros((n, n)), np.zeros(n), np.zeros(n, dtype=bool), 0
+            total, sums, touched, n_features = np.zeros((n, n)), np.zeros(n), np.zeros(n, dtype=bool), 0
             pilot = _pilot(block) if shift == "stimulus" else np.zeros(n)
-            precision = np.finfo(block.dtype).eps if block.dtype.kind == "f" else np.finfo(np.float64).eps
+            first = block[:, 0].copy() if shift == "stimulus" else np.zeros(n)
+            constant = np.ones(n, dtype=bool)
         products, shifted, bad = _block_products(block, shift, pilot)
         total += products
         sums += shifted.sum(axis=1)
         touched |= bad
-        n_units += block.shape[1]
+        _differ(constant, block, first)
+        n_features += block.shape[1]
     if total is None:
-        raise OptionError("no unit to compute dissimilarities from: the layer has no channels")
-    constant = np.diag(total) <= n_units * (_CONSTANT * precision * np.abs(pilot)) ** 2
-    return Gram(total, sums, n_units, touched, constant & ~touched)
+        raise OptionError("nothing to compute dissimilarities from: the layer has no units")
+    return Gram(total, sums, n_features, touched, constant & ~touched)
 
 
-def channel_blocks(
+def feature_blocks(
     patterns: Shaped[np.ndarray, "stimulus unit"], max_bytes: int = BLOCK_BYTES
 ) -> Iterator[Shaped[np.ndarray, "stimulus block"]]:
-    """Cut patterns into blocks of channels that take at most `max_bytes` as float64 (views, no copies)."""
+    """Cut patterns into blocks of features that take at most `max_bytes` as float64 (views, no copies)."""
     width = max(1, max_bytes // (8 * max(1, len(patterns))))
     for start in range(0, patterns.shape[1], width):
         yield patterns[:, start : start + width]
 
 
 def _checked(block: np.ndarray, total: np.ndarray | None) -> np.ndarray:
-    """See that a block is (stimulus, channel), real, and of the same stimuli as those before it."""
+    """See that a block is (stimulus, feature), real, and of the same stimuli as those before it."""
     block = np.asarray(block)
     if block.ndim != 2 or block.dtype.kind not in "fiub":
         raise OptionError(f"patterns must be numbers, stimulus x unit; got {block.dtype} of shape {block.shape}")
     if total is not None and len(block) != len(total):
-        raise OptionError(f"a block of channels has {len(block)} stimuli, those before it {len(total)}")
+        raise OptionError(f"a block of features has {len(block)} stimuli, those before it {len(total)}")
     return block
 
 
+def _differ(constant: np.ndarray, block: np.ndarray, first: np.ndarray) -> None:
+    """Clear the mark of patterns that differ anywhere from their first value; exact, at any level and precision."""
+    rows = np.flatnonzero(constant)  # after the first block hardly any is left to look at
+    constant[rows] = (block[rows] == first[rows, None]).all(axis=1)
+
+
 def _pilot(block: np.ndarray) -> np.ndarray:
-    """Find a value near the level of each stimulus: the mean of its first channels, 0 where that is not finite."""
+    """Find a value near the level of each stimulus: the mean of its first features, 0 where that is not finite."""
     with np.errstate(invalid="ignore", over="ignore"):
-        level = block[:, :_PILOT_CHANNELS].mean(axis=1, dtype=np.float64)
+        level = block[:, :_PILOT_FEATURES].mean(axis=1, dtype=np.float64)
     return np.where(np.isfinite(level), level, 0.0)
 
 
@@ -121,7 +127,7 @@ def _shifted(block: np.ndarray, shift: Shift, pilot: np.ndarray) -> np.ndarray:
     """Subtract in float64 what the distance is invariant to."""
     if shift == "stimulus":
         return np.subtract(block, pilot[:, None], dtype=np.float64)
-    if shift == "channel":
+    if shift == "feature":
         with np.errstate(invalid="ignore", over="ignore"):
             return np.subtract(block, block.mean(axis=0, dtype=np.float64), dtype=np.float64)
     return block.astype(np.float64, copy=False)

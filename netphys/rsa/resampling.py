@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netphys.errors import OptionError
+from netphys.neural.dissimilarities import n_stimuli_of
 from netphys.progress import bar
 from netphys.rsa.comparison import RANKED, Ranking, check_comparison
-from netphys.rsa.pairs import RDMSet, joined, n_stimuli_of, pair_index, shared_pairs
+from netphys.rsa.pairs import RDMSet, joined, pair_index, shared_pairs
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -53,7 +54,7 @@ def bootstrap(
 
     Parameters
     ----------
-    models, data : rsatoolbox.rdm.RDMs or array (rdm, pair)
+    models, data : rsatoolbox.rdm.RDMs, NeuralData, or array (rdm, pair) or (rdm, stimulus, stimulus)
         Models, and one RDM a subject; joined as by :func:`netphys.rsa.compare`.
     method : {"spearman", "corr", "cosine", "rho-a"}
         The comparison.
@@ -129,7 +130,7 @@ _Block = tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]  # scores (draw
 def _counts(draws: np.ndarray, n_pairs: int) -> np.ndarray:
     """Count how often each stimulus is in each draw."""
     draws = np.asarray(draws)
-    n = n_stimuli_of(n_pairs)
+    n = n_stimuli_of(n_pairs) or 0
     if draws.ndim != 2 or draws.dtype.kind not in "iu" or (draws.size and not (0 <= draws.min() <= draws.max() < n)):
         raise OptionError(
             f"draws must be row numbers of the {n} stimuli, (bootstrap, stimulus); got {draws.dtype} {draws.shape}"

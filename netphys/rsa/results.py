@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netphys.errors import LayerNotFound, MatchError, near
+from netphys.errors import LayerNotFound, MatchError, OptionError, near
 from netphys.files import ensure_folder, write_json, write_text
 from netphys.inference import resampled_variance, t_interval, t_p
 from netphys.provenance import provenance
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["Difference", "RSAResult", "compare_models"]
+
+_Layer = str | tuple[str, str]  # "layer", "network/layer" or (network, layer)
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,7 +43,7 @@ class RSAResult:
     subjects: tuple[str, ...]
     method: str
     measure: str  # "spearman of correlation RDMs"
-    training: str
+    training: tuple[str, ...]  # of each layer's network: an objective's name, "untrained", "pretrained" or "none"
     dataset: str
     region: str
     n_stimuli: int
@@ -92,8 +94,10 @@ class RSAResult:
         """One-sided p-values against 0, not corrected for the number of layers (:func:`netphys.inference.fdr_bh`)."""
         return t_p(self.scores, self.variance, self.dof)
 
-    def difference(self, layer_a: str, layer_b: str) -> Difference:
+    def difference(self, layer_a: _Layer, layer_b: _Layer) -> Difference:
         """Compare two layers of this result, draw by draw.
+
+        A layer that several networks have is named ``"network/layer"`` or (network, layer).
 
         Examples
         --------
@@ -108,7 +112,6 @@ class RSAResult:
         """Return the tidy frame, one row a layer (:mod:`netphys.scores`)."""
         subject = self.subjects[0] if len(self.subjects) == 1 else f"mean of {len(self.subjects)}"
         shared = {
-            "training": self.training,
             "dataset": self.dataset,
             "region": self.region,
             "subject": subject,
@@ -124,6 +127,7 @@ class RSAResult:
             {
                 **shared,
                 "network": self.networks[row],
+                "training": self.training[row],
                 "layer": layer,
                 "layer_index": self.layer_index[row],
                 "score": self.scores[row],
@@ -187,7 +191,7 @@ class Difference:
 
 
 def compare_models(
-    result_a: RSAResult, result_b: RSAResult, *, layer_a: str | None = None, layer_b: str | None = None
+    result_a: RSAResult, result_b: RSAResult, *, layer_a: _Layer | None = None, layer_b: _Layer | None = None
 ) -> Difference:
     """Compare two scores on the same draws of stimuli.
 
@@ -195,8 +199,9 @@ def compare_models(
     ----------
     result_a, result_b : RSAResult
         Results on the same data with the same method, seed and number of bootstraps.
-    layer_a, layer_b : str, optional
-        The layers to compare; by default the best of each, which is chosen on the same data.
+    layer_a, layer_b : str or (str, str), optional
+        The layers to compare, as ``"layer"``, ``"network/layer"`` or (network, layer); by default the best of each,
+        which is chosen on the same data.
 
     Returns
     -------
@@ -208,6 +213,8 @@ def compare_models(
     ------
     MatchError
         If the two results do not rest on the same data and draws.
+    LayerNotFound, OptionError
+        If there is no such layer, or more than one.
 
     Examples
     --------
@@ -241,13 +248,19 @@ def compare_models(
     )
 
 
-def _row(result: RSAResult, layer: str | None) -> int:
+def _row(result: RSAResult, layer: _Layer | None) -> int:
     """Find a layer of a result; the best one by default."""
     if layer is None:
         return result.best
-    if layer not in result.layers:
-        raise LayerNotFound(f"no layer {layer!r} in this result{near(layer, result.layers)}")
-    return result.layers.index(layer)
+    full = [f"{network}/{name}" for network, name in zip(result.networks, result.layers)]
+    wanted = layer if isinstance(layer, str) else "/".join(layer)
+    rows = [row for row, names in enumerate(zip(result.layers, full)) if wanted in names[isinstance(layer, tuple) :]]
+    if not rows:
+        raise LayerNotFound(f"no layer {wanted!r} in this result{near(wanted, [*result.layers, *full])}")
+    if len(rows) > 1:
+        which = ", ".join(repr(full[row]) for row in rows[:3])
+        raise OptionError(f"{wanted!r} names {len(rows)} models of this result; say which: {which}")
+    return rows[0]
 
 
 def _full_name(result: RSAResult, row: int) -> str:

@@ -147,7 +147,9 @@ class FolderSource:
             pixels = self._kept[index] if index in self._kept else fresh[index]
             tensors.append(torch.from_numpy(pixels))
         self._keep(fresh)
-        return torch.stack(tensors) if len({each.shape for each in tensors}) == 1 else tensors
+        if len({each.shape for each in tensors}) == 1:
+            return torch.stack(tensors)
+        return [each.clone() for each in tensors]  # what is done to them must not reach the decoded images kept here
 
     def digests(self, indices: np.ndarray) -> list[str]:
         result = []

@@ -9,6 +9,7 @@ import numpy as np
 
 from netphys.addresses import Query, integer, split_address
 from netphys.errors import AddressError, StimulusError, near
+from netphys.provenance import code_digest
 from netphys.stimuli.stimulus_set import Generated, StimulusSet
 
 __all__ = ["load_stimuli"]
@@ -50,7 +51,9 @@ def load_stimuli(address: str | Path, *, seed: int = 0, skip_broken: bool = Fals
         return shown.where(condition) if condition else shown
     if Path(body).is_file():
         raise StimulusError(f"{body} is a file; stimuli are a folder of images or world:scenes?n=100")
-    raise AddressError(f"no stimuli at {str(address)!r}: there is no such folder, and it is not world:scenes?n=100")
+    raise AddressError(
+        f"no stimuli at {str(address)!r}: there is no such folder below {Path.cwd()}, and it is not world:scenes?n=100"
+    )
 
 
 def _load_world(kind: str, query: Query, seed: int) -> StimulusSet:
@@ -106,7 +109,13 @@ def scenes(n: int, *, size: int = 64, seed: int = 0, first: int = 0) -> Stimulus
             "boxes": lambda indices: rendered(indices).boxes,
             "latents": lambda indices: world.latent_features(world.scene_latents(indices, seed=seed))[0],
         },
-        {"world": "scenes", "version": world.WORLD_VERSION, "size": size, "seed": seed},
+        {
+            "world": "scenes",
+            "version": world.WORLD_VERSION,
+            "code": code_digest("stimuli/world"),
+            "size": size,
+            "seed": seed,
+        },
         first=first,
     )
     return StimulusSet(source, metadata, name="world:scenes")

@@ -5,6 +5,8 @@ A set is a selection from a *source* (a folder, arrays, the generated world), so
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -177,7 +179,7 @@ class StimulusSet:
         Parameters
         ----------
         indices : sequence of int
-            Positions in the set.
+            Positions in the set, or a mask of booleans, one a stimulus.
         field : str
             One of :attr:`fields`.
 
@@ -189,26 +191,37 @@ class StimulusSet:
         Raises
         ------
         StimulusError
-            If the set has no such field.
+            If the set has no such field, or no such stimulus.
         """
         if field not in self.fields:
             raise StimulusError(f"{self.name} has no field {field!r}{near(field, self.fields)}")
-        return self._source.read(field, self._rows[np.asarray(indices, dtype=np.int64)])
+        return self._source.read(field, self._rows[self._positions(indices)])
 
     def images(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor | list[torch.Tensor]:
         """Read images: uint8 (stimulus, 3, y, x), float32 in [0, 1] for generated ones; a list where sizes differ."""
         return self.get(indices, "image")
 
-    # Selections
-
-    def subset(self, indices: Sequence[int] | np.ndarray) -> StimulusSet:
-        """Select stimuli by position (or by a mask of booleans), in the order given."""
+    def _positions(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Turn positions or a mask into positions that there are."""
         chosen = np.asarray(indices)
         if chosen.dtype == bool:
             if len(chosen) != len(self):
                 raise StimulusError(f"a mask of {len(chosen)} values for {len(self)} stimuli of {self.name}")
-            chosen = np.flatnonzero(chosen)
-        return StimulusSet(self._source, self._table, name=self.name, rows=self._rows[chosen.astype(np.int64)].tolist())
+            return np.flatnonzero(chosen)
+        if not len(chosen):
+            return np.empty(0, dtype=np.int64)
+        if chosen.dtype.kind not in "iu":
+            raise StimulusError(f"stimuli are selected by position (integers) or by a mask, not by {chosen.dtype}")
+        if chosen.min() < -len(self) or chosen.max() >= len(self):
+            raise StimulusError(f"{self.name} has stimuli 0 to {len(self) - 1}, not {chosen.max()}")
+        return chosen.astype(np.int64)
+
+    # Selections
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> StimulusSet:
+        """Select stimuli by position (or by a mask of booleans), in the order given."""
+        rows = self._rows[self._positions(indices)].tolist()
+        return StimulusSet(self._source, self._table, name=self.name, rows=rows, left_out=self.left_out)
 
     def where(self, condition: str) -> StimulusSet:
         """Select stimuli by a condition on the metadata, as ``"category == 'face'"`` (pandas' query language).
@@ -218,8 +231,7 @@ class StimulusSet:
         StimulusError
             If the condition is not understood or selects nothing.
         """
-        if "@" in condition or "__" in condition:
-            raise StimulusError(f"condition {condition!r}: only columns and values, please")
+        _require_plain(condition)
         metadata = self.metadata
         try:
             kept = metadata.query(condition, engine="python").index
@@ -230,6 +242,27 @@ class StimulusSet:
         if not len(kept):
             raise StimulusError(f"no stimulus of {self.name} meets {condition!r}")
         return self.subset(kept.to_numpy())
+
+
+_PLAIN = (
+    *(ast.Expression, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.Invert, ast.Compare, ast.Name),
+    *(ast.Constant, ast.List, ast.Tuple, ast.Load, ast.BinOp, ast.BitAnd, ast.BitOr, ast.cmpop),
+)
+
+
+def _require_plain(condition: str) -> None:
+    """Refuse a condition with anything but columns, values and comparisons: pandas would call methods, too."""
+    try:
+        tree = ast.parse(re.sub(r"`[^`]*`", "column", condition.strip()), mode="eval")
+    except (SyntaxError, ValueError, RecursionError):
+        raise StimulusError(
+            f"condition {condition!r} is not understood; say for example \"category == 'face'\""
+        ) from None
+    odd = next((node for node in ast.walk(tree) if not isinstance(node, _PLAIN)), None)
+    if odd is not None:
+        raise StimulusError(
+            f"condition {condition!r} holds more than columns, values and comparisons ({type(odd).__name__.lower()})"
+        )
 
 
 class _Arrays:
@@ -250,7 +283,7 @@ class _Arrays:
             if len(tensor) and not (tensor.min() >= 0 and tensor.max() <= 1):
                 low, high = float(tensor.min()), float(tensor.max())
                 raise StimulusError(f"float images are in [0, 1]; these are in [{low:.3g}, {high:.3g}]")
-        self._images = tensor
+        self._images = tensor.detach().cpu().clone()  # what the caller does to his array later changes no digest
 
     def __len__(self) -> int:
         return len(self._images)

@@ -34,6 +34,7 @@ class Brain:
     stimuli: StimulusSet
     folder: Path  # of the study
     method: str  # how RDMs of assemblies are made
+    seed: int  # of simulated data whose address names none
 
     @property
     def name(self) -> str:
@@ -65,17 +66,31 @@ class Brain:
         """Everything that the step depends on."""
         if self.is_simulated:
             body, query = split_address(self.entry.address)
-            source: Any = {"recipe": [body, query.values], "stimuli": self.stimuli.digest}
+            recipe = {"seed": str(self.seed), **query.values}
+            source: Any = {"recipe": [body, recipe], "stimuli": self.stimuli.digest}
         else:
             source = self.data.digest
         is_rdms = not self.is_simulated and self.data.kind == "rdms"
-        code = code_digest("neural", "rsa")
+        code = code_digest("neural", "rsa", "seeds", "matching", "studies")
         return {"data": source, "method": "given" if is_rdms else self.method, "name": self.name, "code": code}
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What was written of the data: kind, subjects, region, source, attributes; after :meth:`run`."""
-        return json.loads(self.path("json").read_text())
+        """What is known of the data: kind, subjects, region, source, attributes; after :meth:`run`."""
+        return json.loads(self.path("json").read_text()) if self.is_simulated else self._facts()
+
+    def _facts(self) -> dict[str, Any]:
+        data = self.data
+        attributes = {} if data.assembly is None else {str(key): value for key, value in data.assembly.attrs.items()}
+        return {
+            "kind": data.kind,
+            "subjects": list(data.subjects),
+            "region": data.region,
+            "source": data.source,
+            "has_truth": data.truth is not None,
+            "attributes": attributes,
+            "n_neuroids": 0 if data.assembly is None else int(data.assembly.sizes["neuroid"]),
+        }
 
     def path(self, kind: str) -> Path:
         """Return a file: ``rdms.h5``, ``truth.h5``, ``nc`` or ``json``."""
@@ -100,14 +115,4 @@ class Brain:
             attributes = {"provenance": json.dumps(made, sort_keys=True)}
             write_assembly(data.assembly.assign_attrs(attributes), self.path("nc"))
             paths.append(self.path("nc"))
-        facts = {
-            "kind": data.kind,
-            "subjects": list(data.subjects),
-            "region": data.region,
-            "source": data.source,
-            "has_truth": data.truth is not None,
-            "attributes": {}
-            if data.assembly is None
-            else {str(key): value for key, value in data.assembly.attrs.items()},
-        }
-        return [*paths, write_json(self.path("json"), facts)]
+        return [*paths, write_json(self.path("json"), self._facts())]

@@ -63,7 +63,7 @@ def shown_rdms(
     Returns
     -------
     entries : list of (title, RDMs)
-        All in the order of stimuli of the first.
+        Of the stimuli that all have, in the order of the first.
     table : pandas.DataFrame
         The dissimilarities, a row a pair of stimuli.
     """
@@ -74,13 +74,19 @@ def shown_rdms(
         rdms = networks[network]
         row = list(rdms.rdm_descriptors["layer"]).index(layer)
         entries.append((f"{network}\n{layer}" if rdms.n_rdm > 1 else network, rdms[row]))
-    ids = [str(each) for each in entries[0][1].pattern_descriptors["stimulus_id"]]
+    ids = _shared_ids([rdm for _, rdm in entries])
     entries = [(title, _in_order(rdm, ids)) for title, rdm in entries]
     first, second = np.triu_indices(len(ids), 1)
     table = pd.DataFrame({"stimulus_a": np.array(ids)[first], "stimulus_b": np.array(ids)[second]})
     for title, rdm in entries:
         table[title.replace("\n", " ")] = rdm.get_vectors()[0]
     return entries, table
+
+
+def _shared_ids(rdms: Sequence[RDMs]) -> list[str]:
+    """Return the stimuli that all RDMs have, in the order of the first."""
+    own = [[str(each) for each in rdm.pattern_descriptors["stimulus_id"]] for rdm in rdms]
+    return [each for each in own[0] if all(each in ids for ids in own[1:])]
 
 
 def _in_order(rdm: RDMs, ids: Sequence[str]) -> RDMs:
@@ -98,7 +104,8 @@ def _in_order(rdm: RDMs, ids: Sequence[str]) -> RDMs:
 def agreement_caption(options: RSAOptions, scores: pd.DataFrame) -> str:
     """Say what the figure of agreement shows."""
     if options.n_bootstraps:
-        dof = int(scores["n_stimuli"].iloc[0]) - 1
+        counts = sorted(set(scores["n_stimuli"].astype(int)))
+        dof = str(counts[0] - 1) if len(counts) == 1 else f"{counts[0] - 1} to {counts[-1] - 1}, by the data,"
         interval = (
             f"Bands and bars are 95 % intervals over stimuli (t with {dof} degrees of freedom, variance from "
             f"{options.n_bootstraps} bootstrap draws of stimuli); filled markers: above 0 at a false discovery rate "
@@ -133,12 +140,23 @@ MEASURES = {
 }
 
 
-def rdm_caption(last: str, groups: str = "") -> str:
-    """Say what the figure of RDMs shows; `last` is the set of neural data by which layers were chosen."""
+def rdm_caption(last: str, groups: str = "", *, n_shared: int | None = None) -> str:
+    """Say what the figure of RDMs shows.
+
+    Parameters
+    ----------
+    last : str
+        The set of neural data by which layers were chosen.
+    groups : str
+        The column by which stimuli are sorted.
+    n_shared : int, optional
+        How many stimuli all have, where that is not all of them.
+    """
+    of = f" of the {n_shared} stimuli that all have" if n_shared is not None else ""
     sorted_by = f", sorted by {groups.replace('_', ' ')}" if groups else ""
     return (
-        f"RDMs side by side{sorted_by}: dissimilarities as percentiles (0: the most similar pair of stimuli, 100: the "
-        "least), as in Kriegeskorte et al. (2008). Neural data of several subjects are averaged as ranks. Of each "
+        f"RDMs{of} side by side{sorted_by}: dissimilarities as percentiles (0: the most similar pair of stimuli, 100: "
+        "the least), as in Kriegeskorte et al. (2008). Neural data of several subjects are averaged as ranks. Of each "
         f"network the layer is shown that agrees best with {last}."
     )
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netphys.errors import OptionError
-from netphys.files import ensure_folder, write_json, write_text
+from netphys.errors import MatchError, OptionError, OutputError, near
+from netphys.files import ensure_folder, slug, write_json, write_text
 from netphys.provenance import provenance, versions
 from netphys.studies.captions import agreement_caption, findings, rdm_caption, shown_rdms
 from netphys.studies.methods import analysis_text, references_text, rsa_references, software_text
 from netphys.studies.page import paragraphs, render, summary_rows, write_if_changed
 from netphys.studies.rdm_files import pooled, save_rdms
-from netphys.studies.study import RSAOptions
+from netphys.studies.steps import is_study
+from netphys.studies.study import FEW, RSAOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from netphys.recording import Recording
 
 __all__ = ["ComparisonResult", "compare_recordings"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,7 +58,9 @@ def compare_recordings(
     compare: str = "spearman",
     n_bootstraps: int = 1000,
     groups: str | None = None,
+    layers: Sequence[str] | None = None,
     seed: int = 0,
+    force: bool = False,
 ) -> ComparisonResult:
     """Compare every layer of recordings with neural data; leave ``rsa.csv``, figures and a page.
 
@@ -75,8 +81,12 @@ def compare_recordings(
     groups : str, optional
         ``FILE:COLUMN``: category of each stimulus, by which RDMs are sorted; the file's column ``stimulus_id`` or
         ``file`` says of which.
+    layers : sequence of str, optional
+        Patterns of the layers to compare; default all.
     seed : int
         Seed of the draws.
+    force : bool
+        Write also into a folder that holds other things.
 
     Returns
     -------
@@ -88,13 +98,19 @@ def compare_recordings(
     from netphys.recording import Recording
     from netphys.rsa import evaluate, rdms
 
+    if isinstance(neural, str) and neural.startswith("world:"):
+        raise OptionError(f"{neural} is simulated on stimuli; name both in a study and give it to 'netphys run'")
     data = neural if isinstance(neural, NeuralData) else load_neural(neural, ids=ids)
     loaded = [each if isinstance(each, Recording) else _open(each, ids) for each in recordings]
     if not loaded:
         raise OptionError("no recording to compare")
+    if layers:
+        loaded = [each.select(layers=layers) for each in loaded]
     names = _names(loaded)
-    category = _categories(groups) if groups else None
-    folder = ensure_folder(out)
+    category = _categories(groups, data.stimulus_ids) if groups else None
+    _require_own(Path(out), force)
+    if 0 < n_bootstraps < FEW:
+        log.warning("intervals from %d draws of stimuli are rough; %d or more are wanted", n_bootstraps, FEW)
     of_data = rdms(data, method=method)
     of_networks = {name: rdms(recording, method=method) for name, recording in zip(names, loaded)}
     options: dict[str, Any] = {"method": compare, "n_bootstraps": n_bootstraps, "dataset": data.name, "seed": seed}
@@ -103,6 +119,7 @@ def compare_recordings(
         options["region"] = data.region
     results = [evaluate(of_networks[name], of_data, network=name, **options) for name in names]
     scores = pd.concat([result.to_frame() for result in results], ignore_index=True)
+    folder = ensure_folder(out)
     made = provenance(
         "studies.compare_recordings",
         {"method": method, "compare": compare, "n_bootstraps": n_bootstraps},
@@ -113,7 +130,7 @@ def compare_recordings(
     write_text(folder / "rsa.csv", scores.to_csv(index=False))
     write_json(folder / "rsa.json", made)
     for name, made_rdms in of_networks.items():
-        save_rdms(made_rdms, folder / "rdms" / f"{name}.h5", made)
+        save_rdms(made_rdms, folder / "rdms" / f"{slug(name)}.h5", made)
     rsa = RSAOptions(rdm=method, compare=compare, n_bootstraps=n_bootstraps)
     _draw(folder, scores, {data.name: pooled(of_data)}, of_networks, category, made)
     _write_page(folder, scores, data, dict(zip(names, loaded)), rsa, groups, seed)
@@ -134,12 +151,22 @@ def _names(recordings: Sequence[Recording]) -> list[str]:
     names: list[str] = []
     for recording in recordings:
         name = recording.path.stem if recording.path else recording.name
-        same = sum(each == name or each.startswith(f"{name} (") for each in names)
+        same = sum(slug(each) == slug(name) or each.startswith(f"{name} (") for each in names)
         names.append(f"{name} ({same + 1})" if same else name)
     return names
 
 
-def _categories(groups: str) -> dict[str, str]:
+def _require_own(folder: Path, force: bool) -> None:
+    """Refuse a folder that holds other things than a comparison."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"cannot write {folder}: it is a file; choose another --out")
+    if is_study(folder):
+        raise OutputError(f"{folder} holds a study; choose another --out")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "rsa.json").is_file() and not force:
+        raise OutputError(f"{folder} is not empty and holds no comparison; choose another --out, or --force")
+
+
+def _categories(groups: str, stimulus_ids: Sequence[str]) -> dict[str, str]:
     """Read the category of each stimulus."""
     from netphys.errors import NeuralDataError
     from netphys.neural import read_ids
@@ -149,7 +176,13 @@ def _categories(groups: str) -> dict[str, str]:
         ids = read_ids(f"{file}:stimulus_id")
     except NeuralDataError:
         ids = read_ids(f"{file}:file")
-    return dict(zip(ids, (each.replace("_", " ") for each in read_ids(groups))))
+    found = dict(zip(ids, (each.replace("_", " ") for each in read_ids(groups))))
+    missing = [each for each in stimulus_ids if each not in found]
+    if missing:
+        raise MatchError(
+            f"{file} has no category of {len(missing)} stimuli, first {missing[0]!r}{near(missing[0], found)}"
+        )
+    return found
 
 
 def _draw(folder: Path, scores: Any, neural: Any, networks: Any, category: Any, made: dict[str, Any]) -> None:
@@ -173,7 +206,8 @@ def _write_page(
         [
             f"# Methods: {data.name}",
             f"**Neural data.** {data.name}: {data.source}.",
-            analysis_text(rsa, int(scores["n_stimuli"].iloc[0])),
+            "**Networks.** " + "; ".join(_described(name, each) for name, each in recordings.items()) + ".",
+            analysis_text(rsa, scores),
             f"{software_text()} Seed {seed}.",
             references_text(rsa_references(rsa)),
         ]
@@ -193,13 +227,20 @@ def _write_page(
         files=[
             {"path": "rsa.csv", "what": "every score, one row a layer: the tidy frame"},
             {"path": "methods.md", "what": "what was done, in a paper's words"},
-            *({"path": f"rdms/{name}.h5", "what": f"RDMs of {name} (rsatoolbox's HDF5)"} for name in recordings),
+            *({"path": f"rdms/{slug(name)}.h5", "what": f"RDMs of {name} (rsatoolbox's HDF5)"} for name in recordings),
         ],
         versions=versions(),
         seed=seed,
     )
     write_if_changed(folder / "methods.md", methods + "\n")
     write_if_changed(folder / "index.html", page)
+
+
+def _described(name: str, recording: Recording) -> str:
+    """Say what a recording is of, for the methods."""
+    made = recording.header.get("provenance", {})
+    shown = f", on {made['n_stimuli']} stimuli of {made['stimuli']}" if made else ""
+    return f"{name} (`{recording.name}`, {recording.training}; {len(recording.layers)} layers{shown})"
 
 
 def _row(name: str, recording: Recording) -> dict[str, str]:

@@ -24,9 +24,11 @@ class Made:
     """Stimuli, networks, neural data, scores and figures of a study."""
 
     study: Study
+    given: Study  # as the user gave it, {data} not yet replaced
     folder: Path
     stimuli: StimulusSet
     networks: Mapping[str, Network]
+    digests: Mapping[str, str]  # of the networks
     brains: Mapping[str, Brain]
     scores: pd.DataFrame  # the tidy frame
     captions: Mapping[str, str]  # figure → caption

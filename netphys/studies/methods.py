@@ -11,11 +11,18 @@ from netphys.studies.captions import MEASURES
 from netphys.studies.study import RSAOptions
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from netphys.studies.made import Made
 
 __all__ = ["analysis_text", "methods_text", "references_text", "rsa_references", "software_text"]
 
 _REFERENCES = {
+    "devalois": "De Valois RL, Albrecht DG, Thorell LG (1982). Spatial frequency selectivity of cells in macaque "
+    "visual cortex. Vision Res 22:545.",
+    "ringach": "Ringach DL (2002). Spatial structure and symmetry of simple-cell receptive fields in macaque primary "
+    "visual cortex. J Neurophysiol 88:455.",
+    "heeger": "Heeger DJ (1992). Normalization of cell responses in cat striate cortex. Vis Neurosci 9:181.",
     "kriegeskorte": "Kriegeskorte N, Mur M, Bandettini P (2008). Representational similarity analysis. "
     "Front Syst Neurosci 2:4. doi:10.3389/neuro.06.004.2008",
     "nili": "Nili H, Wingfield C, Walther A, Su L, Marslen-Wilson W, Kriegeskorte N (2014). A toolbox for "
@@ -36,7 +43,7 @@ def methods_text(made: Made) -> str:
         _stimuli(made),
         _networks(made),
         _neural(made),
-        analysis_text(made.study.rsa, int(made.scores["n_stimuli"].iloc[0])),
+        analysis_text(made.study.rsa, made.scores),
         f"{software_text()} Seed {made.study.seed}; `study.toml` repeats the analysis.",
         references_text(_cited(made)),
     ]
@@ -61,9 +68,10 @@ def _networks(made: Made) -> str:
     for entry in made.study.networks:
         network = made.networks[entry.name]
         layers = made.scores.loc[made.scores["network"] == entry.name, "layer"].nunique()
+        training, plural = _training(entry.training or network.training), "s" * (layers != 1)
         lines.append(
-            f"{entry.name} (`{entry.address}`, {_training(network)}; {layers} layer{'s' * (layers != 1)}; images "
-            f"{_preprocessing(network)}; digest `{network.digest[:12]}`)"
+            f"{entry.name} (`{entry.address}`, {training}; {layers} layer{plural}; images {_preprocessing(network)}; "
+            f"digest `{made.digests[entry.name][:12]}`)"
         )
     return (
         "**Networks.** Activations were recorded in eval mode in one forward pass, in float32, in batches of 32 (the "
@@ -72,10 +80,14 @@ def _networks(made: Made) -> str:
     )
 
 
-def _training(network: Network) -> str:
-    return {"none": "without learned weights", "pretrained": "trained weights", "untrained": "untrained"}.get(
-        network.training, f"trained by {network.training}"
-    )
+def _training(training: str) -> str:
+    known = {
+        "none": "without learned weights",
+        "pretrained": "trained weights",
+        "untrained": "untrained",
+        "unknown": "training not stated",
+    }
+    return known.get(training, f"trained by {training}")
 
 
 def _preprocessing(network: Network) -> str:
@@ -92,7 +104,9 @@ def _preprocessing(network: Network) -> str:
     if given.mean != (0.0, 0.0, 0.0):
         mean, std = (", ".join(f"{value:g}" for value in each) for each in (given.mean, given.std))
         words.append(f"normalised by mean ({mean}) and sd ({std})")
-    return ", ".join(words) or "as they are, in [0, 1]"
+    else:
+        words.append("in [0, 1], not normalised")
+    return ", ".join(words)
 
 
 def _neural(made: Made) -> str:
@@ -105,29 +119,35 @@ def _neural(made: Made) -> str:
         if "reliability" in facts["attributes"]:
             simulated = facts["attributes"]
             text += (
-                f" ({simulated['n_repetitions']} repetitions; share of the signal that stimuli's features explain "
-                f"{simulated['shared']:g}; reliability of a neuroid's mean {simulated['reliability']:.2f})"
+                f" ({facts['n_neuroids'] // n} neuroids a subject, {simulated['n_repetitions']} repetitions; "
+                f"{simulated['shared']:.0%} of a neuroid's signal variance is a random readout of features of the "
+                f"stimuli, the rest its own; reliability of its mean {simulated['reliability']:.2f})"
             )
         lines.append(text)
     return "**Neural data.** " + ". ".join(lines) + "."
 
 
-def analysis_text(options: RSAOptions, n: int) -> str:
-    """Say how RDMs of `n` stimuli were made and compared."""
+def analysis_text(options: RSAOptions, scores: pd.DataFrame) -> str:
+    """Say how RDMs were made and compared."""
+    counts = dict(zip(scores["dataset"], scores["n_stimuli"].astype(int)))
+    shown = {n: f"{n} stimuli ({n * (n - 1) // 2} pairs)" for n in counts.values()}
+    if len(shown) == 1:
+        stimuli = f"the {next(iter(shown.values()))}"
+    else:
+        stimuli = "the stimuli of the neural data: " + ", ".join(f"{name}, {shown[n]}" for name, n in counts.items())
     text = (
-        f"**Representational similarity analysis.** For every layer, all units at all positions made one pattern a "
-        f"stimulus; the representational dissimilarity matrix (RDM) holds the {options.rdm} distance of every pair of "
-        f"the {n} stimuli ({n * (n - 1) // 2} pairs; Kriegeskorte et al., 2008). RDMs were compared by "
-        f"{MEASURES[options.compare]}; the score is the mean over subjects. The noise ceiling (Nili et al., 2014) is "
-        "the mean agreement of each subject with the pooled RDM of the others (lower bound) and of all (upper bound); "
-        "a single RDM has none."
+        "**Representational similarity analysis.** For every layer, all units at all positions made one pattern a "
+        "stimulus; the representational dissimilarity matrix (RDM; Kriegeskorte et al., 2008) holds the "
+        f"{options.rdm} distance of every pair of {stimuli}. RDMs were compared by {MEASURES[options.compare]}; the "
+        "score is the mean over subjects. The noise ceiling (Nili et al., 2014) is the mean agreement of each subject "
+        "with the pooled RDM of the others (lower bound) and of all (upper bound); a single RDM has none."
     )
     if options.n_bootstraps:
         text += (
-            f" Variances are n/(n-1) times those over {options.n_bootstraps} bootstrap draws of stimuli, pairs of a "
-            "stimulus with itself left out (Schütt et al., 2023); intervals are 95 % (t, "
-            f"{n - 1} degrees of freedom), p one-sided against 0, marked at a false discovery rate of 5 % (Benjamini & "
-            "Hochberg, 1995). They speak of other stimuli, not of other subjects."
+            f" Variances are n/(n-1) times those over {options.n_bootstraps} bootstrap draws of the n stimuli, pairs "
+            "of a stimulus with itself left out (Schütt et al., 2023); intervals are 95 % (t, n - 1 degrees of "
+            "freedom), p one-sided against 0, marked at a false discovery rate of 5 % (Benjamini & Hochberg, 1995). "
+            "They speak of other stimuli, not of other subjects."
         )
     return text
 
@@ -152,4 +172,6 @@ def _cited(made: Made) -> list[str]:
     addresses = [each.address for each in made.study.networks] + [each.address for each in made.study.neural]
     if any("gabor_energy" in address or "region=V1" in address for address in addresses):
         keys.append("adelson")
+    if any("region=V1" in address for address in addresses):
+        keys += ["devalois", "ringach", "heeger"]
     return keys

@@ -10,12 +10,11 @@ from netphys.files import slug, write_text
 from netphys.provenance import versions
 from netphys.studies.captions import REFERENCE, best_layers
 from netphys.studies.methods import methods_text
-from netphys.studies.study import study_toml
+from netphys.studies.study import NetworkEntry, study_toml
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from netphys.networks import Network
     from netphys.studies.made import Made
 
 __all__ = ["paragraphs", "render", "summary_rows", "write_if_changed", "write_page"]
@@ -29,14 +28,14 @@ def write_page(made: Made) -> None:
         description=" ".join(made.study.description.split()),
         summary=summary_rows(made.scores),
         figures=[{"name": name, "caption": caption} for name, caption in made.captions.items()],
-        networks=[_network_row(entry, made.networks[entry.name]) for entry in made.study.networks],
+        networks=[_network_row(made, entry) for entry in made.study.networks],
         methods=paragraphs(methods),
         scores="scores.csv",
         files=_files(made),
         versions=versions(),
         seed=made.study.seed,
     )
-    for name, text in (("study.toml", study_toml(made.study)), ("methods.md", methods), ("index.html", page)):
+    for name, text in (("study.toml", study_toml(made.given)), ("methods.md", methods), ("index.html", page)):
         write_if_changed(made.folder / name, text)
 
 
@@ -76,17 +75,17 @@ def _numbers(row: pd.Series) -> dict[str, str]:
         "score": f"{row['score']:.3f}",
         "interval": interval(row["ci_low"], row["ci_high"]),
         "ceiling": interval(row["ceiling_low"], row["ceiling_high"]) or str(row["ceiling_rule"]),
-        "p": "" if row["p"] != row["p"] else f"{row['p']:.1e}" if row["p"] < 0.001 else f"{row['p']:.3f}",
+        "p": "" if row["p"] != row["p"] else "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}",
     }
 
 
-def _network_row(entry: Any, network: Network) -> dict[str, str]:
+def _network_row(made: Made, entry: NetworkEntry) -> dict[str, str]:
     return {
         "name": entry.name,
         "address": entry.address,
-        "training": network.training,
+        "training": entry.training or made.networks[entry.name].training,
         "layers": ", ".join(entry.layers),
-        "digest": network.digest[:12],
+        "digest": made.digests[entry.name][:12],
         "recording": f"recordings/{slug(entry.name)}.h5",
     }
 

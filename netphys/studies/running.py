@@ -7,23 +7,24 @@ depends on it, and a killed run goes on where it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from netphys.errors import StudyError
+from netphys.errors import StudyError, near
 from netphys.files import slug, write_json, write_text
 from netphys.provenance import code_digest, provenance
+from netphys.scores import read_tidy
 from netphys.studies.brain import Brain
 from netphys.studies.captions import REFERENCE, findings
 from netphys.studies.made import Made
 from netphys.studies.page import write_page
 from netphys.studies.rdm_files import load_rdms, pooled, save_rdms
 from netphys.studies.steps import Step, Steps, opened
-from netphys.studies.study import NetworkEntry, NeuralEntry, Study, read_study
+from netphys.studies.study import TRUTH, FigureOptions, NetworkEntry, NeuralEntry, Study, read_study, with_data
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,20 +95,29 @@ def run_study(
         raise StudyError("settings change a study's file; change a Study with msgspec.structs.replace")
     given = {key: value for key, value in (("device", device), ("seed", seed)) if value is not None}
     study = msgspec.structs.replace(study, **given)
+    if study.seed < 0:
+        raise StudyError(f"seed={study.seed}: at least 0")
     folder = Path(out)
     with opened(folder, force=force) as steps:
         return _Run(study, folder, steps).everything()
+
+
+_MOST_GROUPS = 20  # more names than that cannot be read beside an RDM
 
 
 class _Run:
     """One run of a study in its folder."""
 
     def __init__(self, study: Study, folder: Path, steps: Steps) -> None:
-        self.study, self.folder, self.steps = study, folder, steps
-        self.brains = {entry.name: Brain(entry, self.stimuli, folder, study.rsa.rdm) for entry in study.neural}
+        self.given, self.study, self.folder, self.steps = study, with_data(study), folder, steps
+        self.brains = {
+            entry.name: Brain(entry, self.stimuli, folder, study.rsa.rdm, study.seed) for entry in self.study.neural
+        }
+        self.digests: dict[str, str] = {}  # of the networks
 
     def everything(self) -> StudyResult:
         """Run all steps in their order."""
+        self.groups  # noqa: B018 - a column that there is not is said before anything is recorded
         for brain in self.brains.values():
             brain.check()
         networks = {entry.name: self._network(entry) for entry in self.study.networks}
@@ -122,7 +132,11 @@ class _Run:
             parts += self._references(entry)
         scores = self._scores(parts)
         captions = self._figures(scores, rdm_steps)
-        write_page(Made(self.study, self.folder, self.stimuli, networks, self.brains, scores, captions))
+        write_page(
+            Made(
+                self.study, self.given, self.folder, self.stimuli, networks, self.digests, self.brains, scores, captions
+            )
+        )
         return StudyResult(self.folder, scores, tuple(self.steps.done))
 
     @cached_property
@@ -138,8 +152,7 @@ class _Run:
     def _network(self, entry: NetworkEntry) -> Network:
         from netphys.networks import load_network
 
-        network = load_network(entry.address, seed=self.study.seed)
-        return replace(network, name=entry.name, training=entry.training or network.training)
+        return load_network(entry.address, seed=self.study.seed)
 
     def _rdms(self, entry: NetworkEntry, network: Network) -> str:
         """Record a network and make the RDMs of its layers; two steps."""
@@ -166,9 +179,9 @@ class _Run:
             record = provenance("rdms", {"method": self.study.rsa.rdm}, {"recording": digest})
             return [save_rdms(made, self._rdm_path(entry.name), record)]
 
-        labels = {"name": network.name, "training": network.training}
-        digest = self.steps.run(f"recording/{entry.name}", {**plan, **labels}, make_recording)
-        inputs = {"recording": digest, "method": self.study.rsa.rdm, "code": code_digest("rsa")}
+        self.digests[entry.name] = str(plan["network"])
+        digest = self.steps.run(f"recording/{entry.name}", plan, make_recording)
+        inputs = {"recording": digest, "method": self.study.rsa.rdm, "code": code_digest("rsa", "studies")}
         return self.steps.run(f"rdms/{entry.name}", inputs, make_rdms)
 
     def _rdm_path(self, name: str) -> Path:
@@ -183,7 +196,7 @@ class _Run:
             network.name,
             {"rdms": rdm_step},
             lambda: load_rdms(self._rdm_path(network.name)),
-            training=loaded.training,
+            training=network.training or loaded.training,
         )
 
     def _references(self, entry: NeuralEntry) -> list[Path]:
@@ -193,7 +206,7 @@ class _Run:
         if brain.facts["has_truth"]:
             truth = brain.path("truth.h5")
             inputs = {"truth": brain.inputs}
-            paths.append(self._evaluate(entry, "true responses", inputs, lambda: load_rdms(truth), training=REFERENCE))
+            paths.append(self._evaluate(entry, TRUTH, inputs, lambda: load_rdms(truth), training=REFERENCE))
         for other in entry.compare_with:
             paths.append(
                 self._evaluate(
@@ -238,7 +251,7 @@ class _Run:
             "options": {"compare": options.compare, "n_bootstraps": options.n_bootstraps},
             "labels": [entry.name, model, training],
             "seed": self.study.seed,
-            "code": code_digest("rsa", "inference", "scores"),
+            "code": code_digest("rsa", "inference", "scores", "seeds", "matching", "studies"),
         }
         self.steps.run(f"rsa/{entry.name}/{model}", depends, make)
         return path
@@ -247,16 +260,20 @@ class _Run:
         """Gather all comparisons in ``scores.csv``."""
         import pandas as pd
 
-        frame = pd.concat([pd.read_csv(path, keep_default_na=True) for path in parts], ignore_index=True)
-        inputs = {step.name: step.digest for step in self.steps.done if step.name.startswith("rsa/")}
+        frame = pd.concat([read_tidy(path) for path in parts], ignore_index=True)
+        inputs = self._digests_of("rsa/")
 
         def make() -> list[Path]:
             made = provenance("run_study", msgspec.to_builtins(self.study), inputs, seed=self.study.seed)
             path = write_text(self.folder / "scores.csv", frame.to_csv(index=False))
             return [path, write_json(self.folder / "scores.json", made)]
 
-        self.steps.run("scores", inputs, make)
+        self.steps.run("scores", {"parts": list(inputs.items())}, make)
         return frame
+
+    def _digests_of(self, *kinds: str) -> dict[str, str]:
+        """Return the digests of steps whose names begin so, in the order in which they were run."""
+        return {step.name: step.digest for step in self.steps.done if step.name.startswith(kinds)}
 
     # Figures
 
@@ -265,7 +282,8 @@ class _Run:
         from netphys.studies.captions import agreement_caption, rdm_caption, sheet_caption, shown_rdms
 
         folder = self.folder / "figures"
-        compared = {step.name: step.digest for step in self.steps.done if step.name.startswith(("rsa/", "neural/"))}
+        compared = self._digests_of("rsa/", "neural/")
+        in_order = list(compared.items())  # the last set of neural data chooses the layers that are shown
         code = code_digest("figures", "rsa", "inference")
 
         def made(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -292,14 +310,18 @@ class _Run:
             return save_figure(figure, folder / "stimuli", data=None, made=made({"stimuli": self.stimuli.digest}))
 
         groups = list(self.groups.values()) if self.groups else []
-        self.steps.run("figures/agreement", {**compared, "code": code}, draw_agreement)
-        rdm_inputs = {**compared, **rdm_steps, "groups": groups, "code": [code, code_digest("studies")]}
+        self.steps.run("figures/agreement", {"compared": in_order, "code": code}, draw_agreement)
+        rdm_inputs = {"compared": in_order, **rdm_steps, "groups": groups, "code": [code, code_digest("studies")]}
         self.steps.run("figures/rdms", rdm_inputs, draw_rdms)
         self.steps.run("figures/stimuli", {"stimuli": self.stimuli.digest, "code": code}, draw_sheet)
         return {
             "stimuli": sheet_caption(len(self.stimuli)),
             "agreement": agreement_caption(self.study.rsa, scores),
-            "rdms": rdm_caption(self.study.neural[-1].name, self.study.figures.groups if self.groups else ""),
+            "rdms": rdm_caption(
+                self.study.neural[-1].name,
+                self.study.figures.groups if self.groups else "",
+                n_shared=min(scores["n_stimuli"]) if scores["n_stimuli"].nunique() > 1 else None,
+            ),
         }
 
     @cached_property
@@ -307,8 +329,11 @@ class _Run:
         """Category of each stimulus, by id; empty where the stimuli have no such column."""
         metadata, column = self.stimuli.metadata, self.study.figures.groups
         if column not in metadata:
+            if column != FigureOptions().groups:
+                raise StudyError(f"[figures] groups: stimuli have no column {column!r}{near(column, metadata.columns)}")
             return {}
-        return {str(row["stimulus_id"]): str(row[column]).replace("_", " ") for _, row in metadata.iterrows()}
+        found = {str(row["stimulus_id"]): str(row[column]).replace("_", " ") for _, row in metadata.iterrows()}
+        return found if len(set(found.values())) <= _MOST_GROUPS else {}
 
 
 def _as_model(path: Path) -> dict[str, RDMs]:

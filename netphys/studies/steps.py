@@ -6,24 +6,26 @@ half done. Outputs are known by their contents; size and time of change are a hi
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from netphys.errors import OutputError
 from netphys.files import ensure_folder, locked, sha256_of, slug, sweep, write_json
 from netphys.provenance import digest, versions
 
-__all__ = ["Step", "Steps", "opened"]
+__all__ = ["Step", "Steps", "is_study", "opened"]
 
 log = logging.getLogger(__name__)
 
 _HOME = ".netphys"
+_FOLDERS = ("recordings", "rdms", "neural", "rsa", "figures")  # of a study, where its files are
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,35 @@ class Step:
     reused: bool
     seconds: float
     outputs: tuple[str, ...]  # relative to the study's folder
+
+
+class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an output was when it was made: its contents, and size and time of change as a hint for them."""
+
+    sha256: str
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> _State:
+        """Look at a file."""
+        stat = path.stat()
+        return cls(sha256_of(path), stat.st_size, stat.st_mtime_ns)
+
+    def holds(self, path: Path) -> bool:
+        """Tell whether a file still has these contents."""
+        stat = path.stat()
+        if stat.st_size != self.size:
+            return False
+        return stat.st_mtime_ns == self.mtime_ns or sha256_of(path) == self.sha256
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is remembered of a step that was done."""
+
+    name: str
+    digest: str
+    outputs: dict[str, _State]
 
 
 class Steps:
@@ -76,34 +107,49 @@ class Steps:
         known = None if self._force else self._valid(record, key)
         if known is None:
             started = time.monotonic()
-            outputs = {str(path.relative_to(self._folder)): _state(path) for path in make()}
-            write_json(record, {"name": name, "digest": key, "outputs": outputs})
+            outputs = {path.relative_to(self._folder).as_posix(): _State.of(path) for path in make()}
+            write_json(record, msgspec.to_builtins(_Record(name, key, outputs)))
             self.done.append(Step(name, key, False, time.monotonic() - started, tuple(outputs)))
         else:
-            self.done.append(Step(name, key, True, 0.0, tuple(known)))
+            self.done.append(Step(name, key, True, 0.0, known))
         return key
 
-    def _valid(self, record: Path, key: str) -> dict[str, Any] | None:
+    def _valid(self, record: Path, key: str) -> tuple[str, ...] | None:
         """Return the outputs of a record that still holds, else None."""
         try:
-            known = json.loads(record.read_text())
+            known = msgspec.json.decode(record.read_bytes(), type=_Record)
         except FileNotFoundError:
             return None
-        except ValueError:
+        except msgspec.DecodeError:
             log.warning("%s is damaged; its step is computed again", record)
             return None
-        if known.get("digest") != key:
+        if known.digest != key:
             return None
-        for name, state in known["outputs"].items():
+        for name, state in known.outputs.items():
             path = self._folder / name
+            if not path.resolve().is_relative_to(self._folder.resolve()):
+                log.warning("%s names a file outside the study, %s; its step is computed again", record, name)
+                return None
             if not path.is_file():
                 log.warning("%s is gone; its step is computed again", path)
                 return None
-            if not _unchanged(path, state):
+            if not state.holds(path):
                 log.warning("%s was changed since it was made; it is made again", path)
                 path.unlink()
                 return None
-        return known["outputs"]
+        return tuple(known.outputs)
+
+
+def is_study(folder: Path) -> bool:
+    """Tell whether a folder is that of a study."""
+    return (folder / _HOME).is_dir()
+
+
+def _remove_empty(*folders: Path) -> None:
+    """Remove folders that hold nothing; others stay."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 @contextmanager
@@ -117,23 +163,16 @@ def opened(folder: Path, *, force: bool = False) -> Iterator[Steps]:
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"cannot write {folder}: it is a file; choose another --out")
-    foreign = folder.is_dir() and any(folder.iterdir()) and not (folder / _HOME).is_dir()
+    foreign = folder.is_dir() and any(folder.iterdir()) and not is_study(folder)
     if foreign and not force:
         raise OutputError(f"{folder} is not empty and holds no study; choose another --out, or --force")
-    ensure_folder(folder)
+    existed = folder.is_dir()
     home = ensure_folder(folder / _HOME)
-    with locked(home / "lock", waiting=f"waiting for another process that runs a study in {folder}"):
-        sweep(folder)
-        yield Steps(folder, force=force)
-
-
-def _state(path: Path) -> dict[str, Any]:
-    stat = path.stat()
-    return {"sha256": sha256_of(path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-
-
-def _unchanged(path: Path, state: Mapping[str, Any]) -> bool:
-    stat = path.stat()
-    if stat.st_size != state["size"]:
-        return False
-    return stat.st_mtime_ns == state["mtime_ns"] or sha256_of(path) == state["sha256"]
+    try:
+        with locked(home / "lock", waiting=f"waiting for another process that runs a study in {folder}"):
+            for below in ("", _HOME, f"{_HOME}/steps", *_FOLDERS):
+                sweep(folder / below)
+            yield Steps(folder, force=force)
+    except BaseException:
+        _remove_empty(*(folder / each for each in _FOLDERS), home / "steps", home, *([] if existed else [folder]))
+        raise

@@ -18,11 +18,13 @@
     address = "{data}/kriegeskorte92/brain.mat?variable=RDMs&index=0"
     ids = "{data}/kriegeskorte92/metadata.csv:file"
 
-Relative paths start at the working directory. A misspelt key is refused by name.
+Required are ``title``, ``[stimuli]`` with its address, and at least one ``[[networks]]`` and ``[[neural]]``, each with
+name and address. Relative paths start at the working directory. A misspelt key is refused by name.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import tomllib
 from collections.abc import Sequence
@@ -37,17 +39,24 @@ from netphys.files import slug
 
 __all__ = [
     "EMBEDDED",
+    "FEW",
     "FigureOptions",
     "NetworkEntry",
+    "TRUTH",
     "NeuralEntry",
     "RSAOptions",
     "StimuliEntry",
     "Study",
     "read_study",
     "study_toml",
+    "with_data",
 ]
 
+log = logging.getLogger(__name__)
+
 EMBEDDED = "embedded"  # the name of the study that comes with the package
+FEW = 200  # bootstrap draws; with fewer the width of an interval is off by more than 5 %
+TRUTH = "true responses"  # what the noise-free truth of simulated data is called, as a model
 
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -92,7 +101,6 @@ class FigureOptions(_Entry, frozen=True):
     """``[figures]``: `groups` is the column of the stimuli's metadata by which RDMs are sorted."""
 
     groups: str = "category"
-    caption: str = ""
 
 
 class Study(_Entry, frozen=True):
@@ -136,17 +144,21 @@ def read_study(source: Path | str | None = None, settings: Sequence[str] = ()) -
     table = _parse(_text(source), called)
     for setting in settings:
         _set(table, setting, called)
-    data = table.get("data", "")
     try:
-        study = msgspec.convert(_with_data(table, str(data)), Study)
+        study = msgspec.convert(table, Study)
     except msgspec.ValidationError as error:
         raise StudyError(f"study {called}: {_explain(str(error))}") from None
     _check(study, called)
     return study
 
 
+def with_data(study: Study) -> Study:
+    """Put the study's `data` into its addresses, in place of ``{data}``."""
+    return msgspec.convert(_with_data(msgspec.to_builtins(study), study.data), Study)
+
+
 def study_toml(study: Study) -> str:
-    """Write a study as TOML, as it was run."""
+    """Write a study as TOML, as it was run; ``{data}`` stays, so that ``--set data=DIR`` still says where."""
     return msgspec.toml.encode(study).decode()
 
 
@@ -173,34 +185,40 @@ def _set(table: dict[str, Any], setting: str, called: str) -> None:
     path, equals, text = setting.partition("=")
     if not equals or not path:
         raise StudyError(f"--set {setting!r} is not KEY=VALUE")
-    keys = path.split(".")
     here: Any = table
-    for key in keys[:-1]:
-        here = _descend(here, key, setting, called)
-    if isinstance(here, list):
-        raise StudyError(f"--set {setting!r}: name the entry and then its key, as in {keys[0]}.NAME.KEY=VALUE")
+    while True:
+        if isinstance(here, list):
+            here, path = _entry(here, path, setting, called)
+            continue
+        key, dot, rest = path.partition(".")
+        if not dot:
+            break
+        if key not in here:
+            if here is not table or key not in Study.__struct_fields__:
+                known = Study.__struct_fields__ if here is table else here
+                raise StudyError(f"--set {setting!r}: study {called} has no {key!r}{near(key, known)}")
+            here[key] = {}
+        here, path = here[key], rest
+        if not isinstance(here, dict | list):
+            raise StudyError(f"--set {setting!r}: nothing is below {key!r} in study {called}")
     try:
-        here[keys[-1]] = tomllib.loads(f"value = {text}")["value"]
+        here[path] = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        here[keys[-1]] = text
+        here[path] = text
 
 
-def _descend(here: Any, key: str, setting: str, called: str) -> Any:
-    """Go one key deeper: into a table, or into a list by number or name."""
-    if isinstance(here, list):
-        names = [str(entry.get("name", "")) for entry in here]
-        if key in names:
-            return here[names.index(key)]
-        if key.isdigit() and int(key) < len(here):
-            return here[int(key)]
-        raise StudyError(f"--set {setting!r}: study {called} has no entry {key!r}{near(key, names)}")
-    if not isinstance(here, dict):
-        raise StudyError(f"--set {setting!r}: nothing is below {key!r} in study {called}")
-    if key not in here:
-        if key not in Study.__struct_fields__:
-            raise StudyError(f"--set {setting!r}: study {called} has no {key!r}{near(key, Study.__struct_fields__)}")
-        here[key] = {}
-    return here[key]
+def _entry(entries: list[Any], path: str, setting: str, called: str) -> tuple[Any, str]:
+    """Find the entry of a list that a path begins with, by name (which may hold dots) or number; and what follows."""
+    names = [str(entry.get("name", "")) for entry in entries]
+    for name in sorted(names, key=len, reverse=True):
+        if name and path.startswith(f"{name}."):
+            return entries[names.index(name)], path.removeprefix(f"{name}.")
+    key, _, rest = path.partition(".")
+    if key.isdigit() and int(key) < len(entries) and rest:
+        return entries[int(key)], rest
+    if key in names or not rest:
+        raise StudyError(f"--set {setting!r}: name the entry and then its key, as in NAME.KEY=VALUE")
+    raise StudyError(f"--set {setting!r}: study {called} has no entry {key!r}{near(key, names)}")
 
 
 def _with_data(value: Any, data: str) -> Any:
@@ -212,22 +230,34 @@ def _with_data(value: Any, data: str) -> Any:
     return [_with_data(each, data) for each in value] if isinstance(value, list) else value
 
 
+_KINDS = {"str": "text", "array": "a list", "int": "a whole number", "object": "a table", "bool": "true or false"}
+
+
 def _explain(message: str) -> str:
     """Turn msgspec's message into ours, with near names."""
-    unknown = re.search(r"unknown field `(?P<field>[^`]*)`(?: - at `\$?(?P<place>[^`]*)`)?", message)
-    if not unknown:
-        return message.replace("`$.", "`").replace("Object missing required field", "it lacks").replace("at `$`", "")
-    place = re.sub(r"\[\.\.\.\]|\[\d+\]", "", unknown["place"] or "").strip(".")
-    entry = {
-        "": Study,
-        "stimuli": StimuliEntry,
-        "networks": NetworkEntry,
-        "neural": NeuralEntry,
-        "rsa": RSAOptions,
-        "figures": FigureOptions,
-    }.get(place, Study)
-    where = f" in [{place}]" if place else ""
-    return f"no key {unknown['field']!r}{where}{near(unknown['field'], entry.__struct_fields__)}"
+    found = re.search(r" - at `\$?\.?(?P<place>[^`]*)`", message)
+    place = found["place"] if found else ""
+    name = re.sub(r"\[.*?\]", "", place)
+    where, table = (f" in [{name}]" if name else ""), _TABLES.get(name, Study)
+    if unknown := re.search(r"unknown field `(?P<field>[^`]*)`", message):
+        return f"no key {unknown['field']!r}{where}{near(unknown['field'], table.__struct_fields__)}"
+    if missing := re.search(r"missing required field `(?P<field>[^`]*)`", message):
+        required = table.__struct_fields__[: len(table.__struct_fields__) - len(table.__struct_defaults__)]
+        return f"it lacks {missing['field']!r}{where}; required are {', '.join(required)}"
+    if wrong := re.search(r"Expected `(?P<wanted>\w+)[^`]*`, got `(?P<got>\w+)[^`]*`", message):
+        wanted, got = (_KINDS.get(wrong[key], wrong[key]) for key in ("wanted", "got"))
+        return f"{place} must be {wanted}, not {got}"
+    return message
+
+
+_TABLES: dict[str, type[_Entry]] = {
+    "": Study,
+    "stimuli": StimuliEntry,
+    "networks": NetworkEntry,
+    "neural": NeuralEntry,
+    "rsa": RSAOptions,
+    "figures": FigureOptions,
+}
 
 
 def _check(study: Study, called: str) -> None:
@@ -239,13 +269,32 @@ def _check(study: Study, called: str) -> None:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise StudyError(f"study {called} has two {kind} named {twice[0]!r}")
-        files = [slug(name) for name in names]
-        for index, file in enumerate(files):
-            if file in files[:index]:
-                first, second = names[files.index(file)], names[index]
-                raise StudyError(f"study {called}: {first!r} and {second!r} would share the file {file!r}; rename one")
+    names = [each.name for each in study.networks] + [each.name for each in study.neural] + [TRUTH]
+    files = [slug(name) for name in names]
+    for index, file in enumerate(files):
+        if file in files[:index]:
+            first, second = names[files.index(file)], names[index]
+            raise StudyError(f"study {called}: {first!r} and {second!r} would share the file {file!r}; rename one")
+    _check_options(study.rsa, called)
+    if study.seed < 0:
+        raise StudyError(f"study {called}: seed = {study.seed}; at least 0")
     known = [entry.name for entry in study.neural]
     for entry in study.neural:
         for other in entry.compare_with:
+            if other == entry.name:
+                raise StudyError(f"study {called}: {other!r} is compared with itself")
             if other not in known:
                 raise StudyError(f"study {called}: {entry.name!r} compares with {other!r}{near(other, known)}")
+
+
+def _check_options(options: RSAOptions, called: str) -> None:
+    """Refuse measures that there are not, before anything is recorded."""
+    from netphys.rsa import COMPARISONS, METHODS
+
+    for key, value, known in (("rdm", options.rdm, METHODS), ("compare", options.compare, COMPARISONS)):
+        if value not in known:
+            raise StudyError(f"study {called}: [rsa] {key} = {value!r} is not known{near(value, known)}")
+    if options.n_bootstraps < 0:
+        raise StudyError(f"study {called}: [rsa] n_bootstraps = {options.n_bootstraps}; at least 0")
+    if 0 < options.n_bootstraps < FEW:
+        log.warning("intervals from %d draws of stimuli are rough; %d or more are wanted", options.n_bootstraps, FEW)

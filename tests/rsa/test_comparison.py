@@ -100,7 +100,7 @@ def test_errors():
     a, b = np.random.default_rng(0).random((2, 10))
     cases = [
         (OptionError, "no comparison 'spearmann'; near: 'spearman'", lambda: compare(a, b, method="spearmann")),
-        (OptionError, "11 dissimilarities are not the pairs", lambda: compare(np.ones(11), np.ones(11))),
+        (OptionError, "hold 11 dissimilarities, not the pairs", lambda: compare(np.ones(11), np.ones(11))),
         (MatchError, "have 5 stimuli, the second RDMs have 4", lambda: compare(a, b[:6])),
         (MatchError, "carry stimulus_id and the first RDMs do not", lambda: compare(a, some_rdms(b[None], "abcde"))),
         (OptionError, "infinite", lambda: compare(a, np.full(10, np.inf))),

@@ -5,7 +5,7 @@ import pytest
 
 from netphys.errors import OptionError
 from netphys.rsa.distances import dissimilarities, dissimilarities_of_blocks
-from netphys.rsa.gram import channel_blocks, gram_of_blocks
+from netphys.rsa.gram import feature_blocks, gram_of_blocks
 
 
 def patterns(seed=0, n=12, units=50):
@@ -78,19 +78,19 @@ def test_memory_is_that_of_a_block():
     gram = gram_of_blocks(blocks, shift="stimulus")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert gram.n_units == 50_000
+    assert gram.n_features == 50_000
     assert peak < 8e6  # two blocks and their shifted copies of 0.8 MB each, products of 0.08 MB
 
 
-def test_channel_blocks_cover_every_channel_once():
+def test_feature_blocks_cover_every_channel_once():
     x = patterns(units=23)
-    blocks = list(channel_blocks(x, max_bytes=8 * 12 * 5))
+    blocks = list(feature_blocks(x, max_bytes=8 * 12 * 5))
     assert [each.shape[1] for each in blocks] == [5, 5, 5, 5, 3]
     np.testing.assert_array_equal(np.concatenate(blocks, axis=1), x)
 
 
 def test_errors_say_what_is_wrong():
-    with pytest.raises(OptionError, match="no channels"):
+    with pytest.raises(OptionError, match="the layer has no units"):
         gram_of_blocks(iter([]), shift="none")
     with pytest.raises(OptionError, match="11 stimuli, those before it 12"):
         gram_of_blocks([patterns(), patterns(n=11)], shift="none")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from netphys.errors import MatchError, StimulusError
 from netphys.stimuli import StimulusSet
@@ -90,9 +93,11 @@ def test_where_selects_by_a_condition() -> None:
             shown.where(odd)
 
 
-@pytest.mark.parametrize("attack", ["@pd.read_pickle('x')", "size.__class__", "`a`.__init__"])
+@pytest.mark.parametrize(
+    "attack", ["@pd.read_pickle('x')", "size.__class__", "`a`.__init__", "colour.to_csv('x') != colour", "max(size)"]
+)
 def test_a_condition_reaches_nothing_but_columns(attack: str) -> None:
-    with pytest.raises(StimulusError, match="only columns and values, please"):
+    with pytest.raises(StimulusError, match="holds more than columns, values and comparisons|is not understood"):
         _set().where(attack)
 
 
@@ -125,3 +130,30 @@ def test_generated_stimuli_are_their_recipe() -> None:
     assert made(0).images([2]).tolist() == [2] and made(0, first=10).images([2]).tolist() == [12]
     assert made(0).digest == made(0).digest
     assert len({made(0).digest, made(1).digest, made(0, first=1).digest}) == 3
+
+
+def test_the_callers_array_and_the_readers_cache_are_out_of_reach(tmp_path: Path) -> None:
+    array = np.zeros((2, 3, 4, 4), np.uint8)
+    shown = StimulusSet.from_arrays(array)
+    digest = shown.digest
+    array[:] = 9
+    assert shown.digest == digest and int(shown.images([0]).max()) == 0
+    for name, size in (("a", 4), ("b", 6)):
+        Image.fromarray(np.full((size, size, 3), 7, np.uint8)).save(tmp_path / f"{name}.png")
+    mixed = StimulusSet.from_folder(tmp_path)
+    mixed.images([0, 1])[0].zero_()
+    assert int(mixed.images([0, 1])[0].min()) == 7
+
+
+@pytest.mark.parametrize(
+    ("indices", "words"), [([0.9, 1.9], "by position"), ([7], "has stimuli 0 to"), ([True], "a mask of 1")]
+)
+def test_odd_positions_are_refused(indices: list, words: str) -> None:
+    with pytest.raises(StimulusError, match=words):
+        _set().images(indices)
+
+
+def test_a_subset_remembers_what_was_left_out(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "whole.png")
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    assert StimulusSet.from_folder(tmp_path, skip_broken=True).subset([0]).left_out == ("broken.png",)

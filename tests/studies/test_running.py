@@ -91,7 +91,7 @@ def test_a_damaged_output_is_noticed_and_made_again(small_study, tmp_path, caplo
     assert target.read_bytes() == whole
     pd.testing.assert_frame_equal(again.scores, first.scores)
     target.write_bytes(whole[: len(whole) // 2])
-    monkeypatch.setattr("netphys.studies.steps._unchanged", lambda path, state: True)
+    monkeypatch.setattr("netphys.studies.steps._State.holds", lambda state, path: True)
     run_study(small_study, out=folder)
     assert target.read_bytes() != whole  # control: without the check the damage stays
 

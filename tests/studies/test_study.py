@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netphys.errors import StudyError
-from netphys.studies.study import Study, read_study, study_toml
+from netphys.studies.study import Study, read_study, study_toml, with_data
 
 MINIMAL = """
 title = "t"
@@ -17,6 +17,10 @@ address = "netphys:pixels"
 [[neural]]
 name = "IT"
 address = "world:cortex?region=IT"
+"""
+WITH_DOTS = """[[neural]]
+name = "V1 2.5"
+address = "world:cortex?region=V1"
 """
 
 
@@ -39,8 +43,9 @@ def test_the_embedded_study_is_read_and_written_back_the_same(tmp_path):
 
 def test_data_is_put_into_addresses_but_not_elsewhere(write):
     path = write('data = "here"\n' + MINIMAL.replace("world:scenes?n=8", "{data}/images"))
-    assert read_study(path).stimuli.address == "here/images"
-    assert read_study(path, ["data=there"]).stimuli.address == "there/images"
+    assert with_data(read_study(path)).stimuli.address == "here/images"
+    assert with_data(read_study(path, ["data=there"])).stimuli.address == "there/images"
+    assert read_study(path).stimuli.address == "{data}/images"  # as it is written back, for another place
 
 
 @pytest.mark.parametrize(
@@ -50,12 +55,13 @@ def test_data_is_put_into_addresses_but_not_elsewhere(write):
         ("title=two words", lambda s: s.title, "two words"),
         ("networks.pixels.training=none", lambda s: s.networks[0].training, "none"),
         ("networks.0.name=p", lambda s: s.networks[0].name, "p"),
+        ("neural.V1 2.5.address=x", lambda s: s.neural[1].address, "x"),
         ('networks.pixels.layers=["a", "b"]', lambda s: s.networks[0].layers, ("a", "b")),
         ("neural.IT.address=world:cortex?region=V1&seed=1", lambda s: s.neural[0].address[-6:], "seed=1"),
     ],
 )
 def test_a_setting_changes_one_key(write, setting, read, value):
-    path = write(MINIMAL)
+    path = write(MINIMAL + WITH_DOTS)
     assert read(read_study(path, [setting])) == value
     assert read(read_study(path)) != value  # control
 
@@ -66,10 +72,15 @@ def test_a_setting_changes_one_key(write, setting, read, value):
         (MINIMAL.replace("title", "titel"), ["no key 'titel'", "near: 'title'"]),
         (MINIMAL.replace('name = "pixels"', 'nam = "pixels"'), ["networks"]),
         (MINIMAL + "[rsa]\nn_bootstrap = 3\n", ["no key 'n_bootstrap' in [rsa]", "near: 'n_bootstraps'"]),
-        (MINIMAL + '[rsa]\nn_bootstraps = "many"\n', ["rsa.n_bootstraps"]),
+        (MINIMAL + '[rsa]\nn_bootstraps = "many"\n', ["rsa.n_bootstraps must be a whole number, not text"]),
+        (MINIMAL + '[rsa]\ncompare = "spearmann"\n', ["[rsa] compare = 'spearmann'", "near: 'spearman'"]),
+        ("seed = -1\n" + MINIMAL, ["seed = -1"]),
+        (MINIMAL.replace('title = "t"', ""), ["lacks 'title'", "required are title, stimuli, networks, neural"]),
         (MINIMAL + 'compare_with = ["V1"]\n', ["compares with 'V1'", "'IT'"]),
         (MINIMAL + '[[neural]]\nname = "IT"\naddress = "x"\n', ["two neural named 'IT'"]),
         (MINIMAL + '[[neural]]\nname = "it!"\naddress = "x"\n', ["share the file 'it'"]),
+        (MINIMAL + '[[neural]]\nname = "pixels"\naddress = "x"\n', ["share the file 'pixels'"]),
+        (MINIMAL + 'compare_with = ["IT"]\n', ["'IT' is compared with itself"]),
         ("title = ", ["not TOML"]),
     ],
 )
@@ -88,7 +99,7 @@ def test_mistakes_are_one_line_that_names_them(write, text, words):
         ("rsa.n_bootstrap=3", "near: 'n_bootstraps'"),
         ("rsaa.n_bootstraps=3", "near: 'rsa'"),
         ("networks.pixel.layers=3", "near: 'pixels'"),
-        ("networks=3", "array"),
+        ("networks=3", "networks must be a list, not a whole number"),
         ("nonsense", "is not KEY=VALUE"),
     ],
 )

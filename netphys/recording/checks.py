@@ -1,0 +1,89 @@
+"""What cannot be recorded is refused: stimuli that leak into each other's activations, outputs of another shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from netphys.errors import RecordingError
+from netphys.networks import Network
+from netphys.recording.hooks import Tap
+from netphys.recording.layers import Layer
+from netphys.recording.outputs import tensors_in
+from netphys.recording.running import evaluating, prepare, unchanged
+from netphys.seeds import forked_torch
+
+if TYPE_CHECKING:
+    import torch
+
+    from netphys.stimuli import StimulusSet
+
+__all__ = ["checked_output", "require_independent"]
+
+_ROUNDING = 1e-4  # of a layer's largest activation; both forwards have the same shape, so most agree to the last bit
+
+
+def require_independent(
+    network: Network, stimuli: StimulusSet, layers: Sequence[Layer], device: torch.device, seed: int
+) -> None:
+    """See that a stimulus' activations are its own: the same beside itself as beside another stimulus.
+
+    Two forwards of two images, no further than the deepest layer. The other stimulus is the second of the set; where
+    there is none, or it is the same, the first one turned by 180 degrees.
+
+    Raises
+    ------
+    RecordingError
+        Naming the first layer that looks across the batch (batch norm without running statistics, a sequence-first
+        layer), or keeps something from one forward to the next that is no buffer.
+    """
+    import torch
+
+    alone = prepare(network, stimuli.images([0, 0]), device)
+    beside = prepare(network, stimuli.images([0, min(1, len(stimuli) - 1)]), device)
+    if torch.equal(beside[0], beside[1]):
+        beside = torch.stack([beside[0], beside[0].flip(list(range(beside.ndim - 1))[-2:])])
+    first, second = (_first_rows(network, layers, images, seed) for images in (alone, beside))
+    for layer in layers:
+        one, other = first.get(layer.name), second.get(layer.name)
+        if one is None or other is None:
+            continue  # called differently from batch to batch: the recording says so
+        one, other = one.double(), other.double()
+        largest = float(one[one.isfinite()].abs().max()) if one.isfinite().any() else 0.0
+        eps = max(_ROUNDING, 8 * torch.finfo(alone.dtype).eps if alone.is_floating_point() else 0.0)
+        if one.shape != other.shape or not torch.allclose(one, other, rtol=0, atol=eps * largest, equal_nan=True):
+            raise RecordingError(
+                f"layer {layer.name!r} of {network.name} cannot be recorded: its activations to a stimulus depend on "
+                "the other stimuli in the batch, or change from call to call"
+            )
+
+
+def checked_output(tensor: Any, layer: Layer, batch_size: int) -> Any:
+    """Refuse an output that is not what the probing forward saw."""
+    expected = (layer.shape[1:] + layer.shape[:1]) if layer.moved else layer.shape
+    if tensor is None or (*tensor.shape, 1)[: max(tensor.ndim, 2)] != (batch_size, *expected):
+        shape = "no tensor" if tensor is None else str(tuple(tensor.shape))
+        raise RecordingError(f"layer {layer.name!r} returned {shape}, expected {(batch_size, *expected)}")
+    return tensor
+
+
+def _first_rows(
+    network: Network, layers: Sequence[Layer], images: torch.Tensor, seed: int
+) -> dict[str, torch.Tensor]:
+    """Run a forward, and keep what each layer did to the first image."""
+    import torch
+
+    names = {(layer.path, layer.call, layer.suffix): layer.name for layer in layers}
+    rows: dict[str, torch.Tensor] = {}
+
+    def receive(path: str, call: int, output: Any) -> None:
+        for suffix, tensor in tensors_in(output):
+            if (path, call, suffix) in names and tensor.ndim:
+                rows[names[path, call, suffix]] = tensor[0].clone()
+
+    module, last = network.module, (layers[-1].path, layers[-1].call)
+    tap = Tap(module, {layer.path for layer in layers}, receive, last=last)
+    autocast = torch.autocast(images.device.type, enabled=False)
+    with evaluating(module), unchanged(network), torch.no_grad(), autocast, tap, forked_torch(seed):
+        tap.run(images)
+    return rows

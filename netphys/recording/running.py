@@ -1,0 +1,139 @@
+"""How a network is run for a recording: in eval mode, in its own dtype, on a device, and left as it was found.
+
+Buffers that a forward changes (counters, caches, statistics without ``track_running_stats``) are put back on every way
+out, and before every batch of a recording: all batches begin in the same state, so that no stimulus' activations
+depend on how many were shown before it, and a recording that resumes is the undisturbed one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from netphys.errors import RecordingError
+from netphys.networks import Network
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["State", "compute_dtype", "evaluating", "on_device", "prepare", "require_made", "unchanged"]
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Put a module in eval mode, with attention that its hooks can see, and restore both per submodule."""
+    import torch
+
+    modes = {each: each.training for each in module.modules()}
+    fused = torch.backends.mha.get_fastpath_enabled()
+    module.eval()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+        for each, training in modes.items():
+            each.training = training
+
+
+class State:
+    """The buffers of a module, as they were found."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self._owners = [(path, each, dict(each._buffers)) for path, each in module.named_modules() if each._buffers]
+        tensors = [tensor for _, _, own in self._owners for tensor in own.values() if tensor is not None]
+        self._copies = {id(tensor): tensor.detach().clone() for tensor in tensors}
+        self._versions = {id(tensor): _version(tensor) for tensor in tensors}
+
+    def restore(self) -> list[str]:
+        """Put back what was changed; return its names. What was not touched costs a look at its version."""
+        import torch
+
+        changed = []
+        for path, owner, own in self._owners:
+            for name in [each for each in owner._buffers if each not in own]:
+                changed.append(f"{path}.{name}".lstrip("."))
+                del owner._buffers[name]
+            for name, tensor in own.items():
+                exchanged = owner._buffers.get(name) is not tensor
+                owner._buffers[name] = tensor
+                if tensor is not None and (
+                    _version(tensor) != self._versions[id(tensor)] or tensor.is_inference() or exchanged
+                ):
+                    copy = self._copies[id(tensor)]
+                    if exchanged or not torch.equal(tensor, copy):
+                        changed.append(f"{path}.{name}".lstrip("."))
+                    with torch.no_grad():
+                        tensor.copy_(copy)
+                    self._versions[id(tensor)] = _version(tensor)
+        return changed
+
+
+@contextmanager
+def unchanged(network: Network) -> Iterator[State]:
+    """Put a network's buffers back at the end, and say which a forward had changed."""
+    state = State(network.module)
+    changed: list[str] = []
+    try:
+        yield state
+    finally:
+        changed = state.restore()
+    if changed:
+        log.warning(
+            "%s changes its buffer %r in a forward; every batch of a recording begins with it as it was found",
+            network.name,
+            changed[0],
+        )
+
+
+def prepare(network: Network, images: Any, device: Any) -> torch.Tensor:
+    """Do to images what the network wants, in the dtype that it computes in."""
+    prepared = network.prepare(images, device)
+    return prepared.to(compute_dtype(network.module)) if prepared.is_floating_point() else prepared
+
+
+def compute_dtype(module: torch.nn.Module) -> torch.dtype:
+    """Return the dtype that a network computes in: that of its first parameter; float32 where it has none."""
+    import torch
+
+    return next((each.dtype for each in module.parameters() if each.is_floating_point()), torch.float32)
+
+
+def require_made(network: Network) -> None:
+    """Refuse a network whose parameters are made in its first forward: what it is can only be said afterwards.
+
+    Raises
+    ------
+    RecordingError
+        Naming the parameter.
+    """
+    from torch.nn.parameter import is_lazy
+
+    for name, each in [*network.module.named_parameters(), *network.module.named_buffers()]:
+        if is_lazy(each):
+            raise RecordingError(f"{network.name} makes {name!r} in its first forward; show it an image, then record")
+
+
+@contextmanager
+def on_device(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
+    """Move a module to a device for a while, and back."""
+    first: Callable[[], Any] = lambda: next(iter([*module.parameters(), *module.buffers()]), None)  # noqa: E731
+    tensor = first()
+    home = tensor.device if tensor is not None else device
+    if home == device:
+        yield
+        return
+    module.to(device)
+    try:
+        yield
+    finally:
+        module.to(home)
+
+
+def _version(tensor: torch.Tensor) -> int | None:
+    """How often a tensor was written to; tensors of the inference mode do not count."""
+    return None if tensor.is_inference() else tensor._version
