@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from netphys.errors import OptionError
-from netphys.inference import bootstrap_p, fdr_bh, resampled_variance, stimulus_draws, t_interval, t_p
+from netphys.inference import above_zero, bootstrap_p, fdr_bh, resampled_variance, stimulus_draws, t_interval, t_p
 
 
 def test_draws_are_uniform_and_repeatable():
@@ -16,8 +16,10 @@ def test_draws_are_uniform_and_repeatable():
     # n elements with replacement: 1 - (1 - 1/n)^n of them appear, not all (a permutation would show all)
     assert np.mean([len(set(draw)) for draw in draws]) / 10 == pytest.approx(1 - 0.9**10, abs=0.01)
     assert stimulus_draws(10, 0).shape == (0, 10)
-    with pytest.raises(OptionError, match="n_bootstraps=-3"):
-        stimulus_draws(10, -3)
+    for wrong in (-3, 2.5, "10", None, True):
+        with pytest.raises(OptionError, match=f"n_bootstraps={wrong!r}: it must be a whole number, 0"):
+            stimulus_draws(10, wrong)
+    assert stimulus_draws(10, np.int64(3)).shape == (3, 10)
 
 
 def test_draws_leave_the_global_generator_alone():
@@ -86,3 +88,10 @@ def test_fdr_equals_scipy_keeps_nan_and_controls_discoveries():
     families = rng.random((400, 20))
     assert np.mean([(fdr_bh(each) <= 0.05).any() for each in families]) < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 400)
     assert np.mean((families <= 0.05).any(axis=1)) > 0.5
+
+
+def test_above_zero_is_a_false_discovery_rate_and_not_a_level():
+    p = np.append(np.random.default_rng(0).random(200), [1e-6, 1e-5, np.nan])
+    assert np.flatnonzero(above_zero(p)).tolist() == [200, 201]
+    assert (p <= 0.05).sum() > 5  # control: uncorrected, true nulls are found
+    assert not above_zero([np.nan]).any() and above_zero([]).shape == (0,)

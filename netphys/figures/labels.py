@@ -83,7 +83,7 @@ def _drawn(ax: Axes) -> np.ndarray:
             found.append(np.stack([across, np.full(len(across), level)], axis=1))
     lines = [line.get_xydata() for line in ax.lines if line.get_transform() == ax.transData]
     bars = [segment for each in ax.collections if hasattr(each, "get_segments") for segment in each.get_segments()]
-    for corners in [*lines, *bars]:
+    for corners in [each for each in (*lines, *bars) if len(each)]:  # a bar without an interval has no corners
         at = np.linspace(0, len(corners) - 1, 20 * len(corners))
         steps = np.arange(len(corners))
         along = np.stack([np.interp(at, steps, np.asarray(corners)[:, axis]) for axis in (0, 1)], axis=1)

@@ -6,6 +6,7 @@ The source of the file, and of what it imports from its own folder, belongs to t
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import sys
 import traceback
@@ -20,6 +21,9 @@ from netphys.networks.network import Network
 from netphys.seeds import forked_torch
 
 __all__ = ["network_of_file"]
+
+
+_NEIGHBOURS: set[str] = set()  # modules that the latest file imported from its own folder
 
 
 def network_of_file(address: str, seed: int) -> Network:
@@ -71,15 +75,18 @@ def _executed(path: Path) -> ModuleType:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Let the file import its neighbours, read anew: a helper may have changed since it was imported last."""
+    """Let the file import its neighbours, read anew: a helper may have changed, or be another folder's of that name."""
     for name, module in list(sys.modules.items()):
-        if _lies_in(module, folder):
+        if name in _NEIGHBOURS or _lies_in(module, folder):
             del sys.modules[name]
+    _NEIGHBOURS.clear()
+    importlib.invalidate_caches()
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
         sys.path.remove(str(folder))
+        _NEIGHBOURS.update(name for name, module in list(sys.modules.items()) if _lies_in(module, folder))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from netphys.recording.hooks import hooks
 from netphys.recording.layers import layers
 from netphys.recording.reading import Recording, load_recording
 from netphys.recording.recorder import record
+from netphys.recording.schema import verify
 from netphys.recording.sinks import Sink
 
-__all__ = ["Recording", "Sink", "hooks", "layers", "load_recording", "record"]
+__all__ = ["Recording", "Sink", "hooks", "layers", "load_recording", "record", "verify"]

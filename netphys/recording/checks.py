@@ -67,9 +67,7 @@ def checked_output(tensor: Any, layer: Layer, batch_size: int) -> Any:
     return tensor
 
 
-def _first_rows(
-    network: Network, layers: Sequence[Layer], images: torch.Tensor, seed: int
-) -> dict[str, torch.Tensor]:
+def _first_rows(network: Network, layers: Sequence[Layer], images: torch.Tensor, seed: int) -> dict[str, torch.Tensor]:
     """Run a forward, and keep what each layer did to the first image."""
     import torch
 
@@ -84,6 +82,6 @@ def _first_rows(
     module, last = network.module, (layers[-1].path, layers[-1].call)
     tap = Tap(module, {layer.path for layer in layers}, receive, last=last)
     autocast = torch.autocast(images.device.type, enabled=False)
-    with evaluating(module), unchanged(network), torch.no_grad(), autocast, tap, forked_torch(seed):
+    with evaluating(module), unchanged(module), torch.no_grad(), autocast, tap, forked_torch(seed):
         tap.run(images)
     return rows

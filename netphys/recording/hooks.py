@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from netphys.errors import LayerNotFound, near
 from netphys.networks import Network
 from netphys.recording.outputs import layer_name, tensors_in
-from netphys.recording.patterns import match_layers
+from netphys.recording.patterns import aliases_in, match_layers, may_match, not_an_alias
 from netphys.recording.running import evaluating
 
 if TYPE_CHECKING:
@@ -140,21 +140,23 @@ def hooks(module: torch.nn.Module | Network, layers: str | Sequence[str]) -> Ite
     tape: dict[str, torch.Tensor] = {}
     seen: list[_Seen] = []
     modules = dict(module.named_modules())
-    patterns = [layers] if isinstance(layers, str) else list(layers)
-    _require_known(patterns, modules, type(module).__name__)
+    patterns, aliases = [layers] if isinstance(layers, str) else list(layers), aliases_in(module)
+    _require_known(patterns, modules, aliases, type(module).__name__)
+    tests = [may_match(pattern) for pattern in patterns]
 
     def receive(path: str, call: int, output: Any) -> None:
         for suffix, tensor in tensors_in(output):
             entry = _Seen(layer_name(path, call, suffix), modules[path])
             seen.append(entry)
-            tape[entry.name] = tensor.clone()
+            if any(matches(entry) for matches in tests):  # a copy costs as much as many a layer
+                tape[entry.name] = tensor.clone()
 
     def restart(*_: object) -> None:
         seen.clear()
         tape.clear()
 
     def select(*_: object) -> None:
-        wanted = match_layers(patterns, seen, network=type(module).__name__)
+        wanted = match_layers(patterns, seen, network=type(module).__name__, aliases=aliases)
         for name in [each for each in tape if each not in wanted]:
             del tape[name]
 
@@ -179,16 +181,17 @@ class _Seen:
 
 
 def _candidates(patterns: Sequence[str], paths: Sequence[str], modules: dict[str, Any]) -> list[str]:
-    """Return modules that a pattern may mean; exact names alone are not cloned for nothing."""
+    """Return modules that a pattern may mean; for exact names alone no other needs a hook."""
     exact = {pattern.split("#")[0].split("/")[0] for pattern in patterns}
     if exact <= set(paths):
         return [path for path in paths if path in exact]
     return list(paths)
 
 
-def _require_known(patterns: Sequence[str], modules: dict[str, Any], network: str) -> None:
+def _require_known(patterns: Sequence[str], modules: dict[str, Any], aliases: dict[str, str], network: str) -> None:
     """Refuse a plain name that no module has, before anything runs."""
     for pattern in patterns:
+        not_an_alias(pattern, aliases)
         path = pattern.split("#")[0].split("/")[0]
         plain = not any(mark in pattern for mark in "*?[:") and pattern not in ("all", "leaves", "output")
         if plain and path not in modules:

@@ -6,6 +6,7 @@ else into the batch dimension (windows, frames) is recognised.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from netphys.stimuli import StimulusSet
 
 __all__ = ["N_PROBE", "Layer", "layers", "probe_images", "probe_layers"]
+
+log = logging.getLogger(__name__)
 
 N_PROBE = 3  # stimuli of the probing forward; a recording in batches of three is probed with four
 _DEFAULT_SIDE = 64  # pixels, for a network that says nothing of its input
@@ -110,7 +113,7 @@ def probe_layers(network: Network, images: Any, device: Any = "cpu") -> list[Lay
     paths = [path for path in modules if path or len(modules) == 1]
     prepared = prepare(network, images, device)
     layout, tap = Layout(network.module, prepared), Tap(network.module, paths, receive)
-    with evaluating(network.module), torch.no_grad(), forked_torch(0), unchanged(network), layout, tap:
+    with evaluating(network.module), torch.no_grad(), forked_torch(0), unchanged(network.module) as state, layout, tap:
         try:
             tap.run(prepared)
         except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
@@ -118,6 +121,13 @@ def probe_layers(network: Network, images: Any, device: Any = "cpu") -> list[Lay
             raise RecordingError(
                 f"{network.name} cannot look at images of {shape} ({reason[0]}); ?resize=224 in its address may help"
             ) from error
+        changed = state.restore()
+    if changed:
+        log.warning(
+            "%s changes its buffer %r in a forward; every batch of a recording begins with it as it was found",
+            network.name,
+            changed[0],
+        )
     if not found:
         raise RecordingError(f"{network.name} has no module whose output could be recorded")
     return found
@@ -142,7 +152,9 @@ def _describe(
     elif not tensor.is_floating_point():
         problem = f"it holds {str(tensor.dtype).removeprefix('torch.')}, not activations"
     elif tensor.ndim > 2 and axis not in (1, tensor.ndim - 1):
-        problem = f"which axis of {tuple(tensor.shape)} holds its units cannot be told; record a module inside or behind it"
+        problem = (
+            f"which axis of {tuple(tensor.shape)} holds its units cannot be told; record a module inside or behind it"
+        )
     moved = tensor.ndim > 2 and axis == tensor.ndim - 1
     shape = tuple(tensor.shape[1:]) or (1,)  # one number a stimulus is one unit
     return Layer(

@@ -161,8 +161,9 @@ class Layout:
         if alike:  # element by element; parents that disagree tell nothing
             return alike[0] if len({_varying(each) for each in alike}) == 1 else None
         axes = {_axis_of(self._companions[each]) for each in known if each.ndim == n_dims}
-        if len(axes) == 1 and None not in axes:  # pooling, padding, resizing, concatenation, shuffled pixels
-            return _numbered(output.shape, axes.pop())
+        axis = axes.pop() if len(axes) == 1 else None
+        if axis is not None:  # pooling, padding, resizing, concatenation, shuffled pixels
+            return _numbered(output.shape, axis)
         if not known and "pool" in name:
             n_places = next((int(each) for each in name if each.isdigit()), 0)
             return _numbered(output.shape, -1 - n_places) if 0 < n_places < n_dims else None

@@ -15,13 +15,16 @@ The result is in order of execution, whatever the order of the patterns.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from netphys.errors import LayerNotFound, near
 from netphys.recording.outputs import split_name
 
-__all__ = ["Named", "match_layers"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Named", "aliases_in", "match_layers", "may_match", "not_an_alias"]
 
 _SLICE = re.compile(r"^(?P<path>.+)\[(?P<slice>-?\d*:-?\d*(?::-?\d*)?)\]$")
 
@@ -39,7 +42,9 @@ class Named(Protocol):
     def is_leaf(self) -> bool: ...
 
 
-def match_layers(patterns: str | Sequence[str], table: Sequence[Named], *, network: str) -> tuple[str, ...]:
+def match_layers(
+    patterns: str | Sequence[str], table: Sequence[Named], *, network: str, aliases: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
     """Select layers by patterns.
 
     Parameters
@@ -50,6 +55,8 @@ def match_layers(patterns: str | Sequence[str], table: Sequence[Named], *, netwo
         The layers, in order of execution.
     network : str
         What messages call the network.
+    aliases : mapping of str to str, optional
+        Other paths of modules that have several: see :func:`aliases_in`.
 
     Returns
     -------
@@ -65,6 +72,7 @@ def match_layers(patterns: str | Sequence[str], table: Sequence[Named], *, netwo
     for pattern in [patterns] if isinstance(patterns, str) else list(patterns):
         found = _matching(pattern, table)
         if not found:
+            not_an_alias(pattern, aliases or {}, [layer.name for layer in table])
             raise LayerNotFound(_not_found(pattern, table, network))
         wanted.update(found)
     if not wanted:
@@ -72,20 +80,50 @@ def match_layers(patterns: str | Sequence[str], table: Sequence[Named], *, netwo
     return tuple(layer.name for layer in table if layer.name in wanted)
 
 
+def may_match(pattern: str) -> Callable[[Named], bool]:
+    """Compile a pattern to a test of one layer. Of a slice, which needs the whole table, it lets every child pass."""
+    if pattern == "all":
+        return lambda layer: True
+    if pattern == "leaves":
+        return lambda layer: layer.is_leaf
+    if pattern.startswith("kind:"):
+        return lambda layer: layer.kind == pattern.removeprefix("kind:")
+    sliced, glob = _SLICE.match(pattern), _glob(pattern)
+    if sliced:
+        return lambda layer: layer.name == pattern or layer.name.startswith(f"{sliced['path']}.")
+    return lambda layer: layer.name == pattern or glob(layer.name)
+
+
+def aliases_in(module: torch.nn.Module) -> dict[str, str]:
+    """Map the further paths of modules that have several (``b = self.a``) to the first, which names their layers."""
+    first: dict[int, str] = {}
+    paths = [(path, first.setdefault(id(each), path)) for path, each in module.named_modules(remove_duplicate=False)]
+    return {path: own for path, own in paths if path != own}
+
+
+def not_an_alias(pattern: str, aliases: Mapping[str, str], names: Sequence[str] = ()) -> None:
+    """Refuse a pattern that names a module by a path that its layers are not called by.
+
+    Raises
+    ------
+    LayerNotFound
+        Saying what they are called.
+    """
+    path = split_name(pattern)[0]
+    if path in aliases:
+        own = aliases[path]
+        calls = [name for name in names if split_name(name)[0] == own] or [own]
+        raise LayerNotFound(f"{path!r} is the same module as {own!r}; its calls are {', '.join(calls)}")
+
+
 def _matching(pattern: str, table: Sequence[Named]) -> list[str]:
     names = [layer.name for layer in table]
     if pattern in names:
         return [pattern]
-    if pattern == "all":
-        return names
-    if pattern == "leaves":
-        return [layer.name for layer in table if layer.is_leaf]
-    if pattern.startswith("kind:"):
-        return [layer.name for layer in table if layer.kind == pattern.removeprefix("kind:")]
     sliced = _SLICE.match(pattern)
-    if sliced:
+    if sliced and not pattern.startswith("kind:"):
         return _children(sliced["path"], sliced["slice"], names)
-    return list(filter(_glob(pattern), names))
+    return [layer.name for layer in filter(may_match(pattern), table)]
 
 
 def _children(path: str, text: str, names: list[str]) -> list[str]:

@@ -13,30 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netphys.errors import LayerNotFound, RecordingError
-from netphys.guards import guarded_hdf5
+from netphys.guards import translating
 from netphys.matching import match_stimuli, require_unique
 from netphys.numpy_files import npz_headers, read_npy, read_npz
 from netphys.recording.patterns import match_layers
-from netphys.recording.store import escape, read_header
+from netphys.recording.schema import DIMS, Entry, escape, read_schema
+from netphys.recording.selections import read_blocks
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["Recording", "load_recording"]
-
-_BUDGET = 1 << 50  # bytes that a recording may claim: it is read in pieces
-_DIMS = {2: ("unit",), 3: ("unit", "token"), 4: ("unit", "y", "x"), 5: ("unit", "time", "y", "x")}
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """A layer of a recording, as patterns look at it."""
-
-    name: str
-    kind: str
-    dims: tuple[str, ...]
-    shape: tuple[int, ...]  # of one stimulus
-    is_leaf: bool = True
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,7 +51,7 @@ class Recording:
     stimulus_ids: tuple[str, ...]
     path: Path | None = None
     header: Mapping[str, Any] = field(default_factory=dict)
-    _entries: tuple[_Entry, ...] = ()
+    _entries: tuple[Entry, ...] = ()
     _arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     _rows: np.ndarray | None = None
     _units: np.ndarray | None = None
@@ -102,11 +89,11 @@ class Recording:
         """
         ids = tuple(require_unique(stimulus_ids, what=name))
         entries = []
-        for layer, array in arrays.items():
-            if array.ndim not in _DIMS or len(array) != len(ids):
+        for place, (layer, array) in enumerate(arrays.items()):
+            if array.ndim not in DIMS or len(array) != len(ids):
                 wanted = f"({len(ids)}, unit) or ({len(ids)}, unit, y, x)"
                 raise RecordingError(f"layer {layer!r} is {array.shape}; {len(ids)} stimuli need {wanted}")
-            entries.append(_Entry(layer, "", _DIMS[array.ndim], tuple(array.shape[1:])))
+            entries.append(Entry(layer, "", DIMS[array.ndim], tuple(array.shape[1:]), place))
         return cls(name, training, ids, _entries=tuple(entries), _arrays=dict(arrays))
 
     # What is in it
@@ -134,6 +121,10 @@ class Recording:
         """Names of the axes of a layer's activations."""
         return ("stimulus", *self._entry(layer).dims)
 
+    def layer_index(self, layer: str) -> int:
+        """Place of a layer among all layers of its network, in order of execution; in the recording if that is all."""
+        return self._entry(layer).index
+
     def __getitem__(self, layer: str) -> xr.DataArray:
         """Return a layer as a labelled array, read from the file only where it is used.
 
@@ -146,7 +137,7 @@ class Recording:
 
         self._entry(layer)
         if self.path is None:
-            array = xr.DataArray(self._arrays[layer], dims=self.dims(layer), name="activation")
+            array = xr.DataArray(self._read_only(layer), dims=self.dims(layer), name="activation")
         else:
             array = xr.open_dataset(self.path, group=f"layers/{escape(layer)}", engine="h5netcdf")["activation"]
         if self._rows is not None:
@@ -156,7 +147,7 @@ class Recording:
         return array.assign_coords(stimulus_id=("stimulus", list(self.stimulus_ids)))
 
     def array(self, layer: str) -> np.ndarray:
-        """Read a layer whole: (stimulus, unit, ...)."""
+        """Read a layer whole: (stimulus, unit, ...). A recording in memory gives a view that cannot be written to."""
         blocks = list(self._blocks(layer, max_bytes=1 << 62))
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
 
@@ -173,6 +164,7 @@ class Recording:
         Yields
         ------
         array (stimulus, unit x position)
+            Of a recording in memory it may be a view, which then cannot be written to.
         """
         for block in self._blocks(layer, max_bytes):
             yield block.reshape(len(block), -1)
@@ -220,7 +212,7 @@ class Recording:
 
     # Reading
 
-    def _entry(self, layer: str) -> _Entry:
+    def _entry(self, layer: str) -> Entry:
         for entry in self._entries:
             if entry.name == layer:
                 return entry
@@ -231,37 +223,20 @@ class Recording:
 
     def _blocks(self, layer: str, max_bytes: int) -> Iterator[np.ndarray]:
         """Read (stimulus, some units, ...) after (stimulus, some units, ...)."""
-        entry = self._entry(layer)
+        self._entry(layer)
         if self.path is None:
-            yield from self._cut(self._arrays[layer], entry, max_bytes, aligned=1)
+            yield from read_blocks(self._read_only(layer), self._rows, self._units, max_bytes)
             return
         import h5py
 
-        with h5py.File(self.path, "r") as file:
-            data = file["layers"][escape(layer)]["activation"]
-            yield from self._cut(data, entry, max_bytes, aligned=data.chunks[1])
+        with translating(self.path, "a recording"), h5py.File(self.path, "r") as file:
+            yield from read_blocks(file["layers"][escape(layer)]["activation"], self._rows, self._units, max_bytes)
 
-    def _cut(self, data: Any, entry: _Entry, max_bytes: int, *, aligned: int) -> Iterator[np.ndarray]:
-        """Cut by units, along chunks, and select."""
-        units = np.arange(entry.shape[0]) if self._units is None else self._units
-        a_unit = len(self) * int(np.prod(entry.shape[1:])) * np.dtype(data.dtype).itemsize
-        step = max(1, max_bytes // max(a_unit, 1))
-        if self._units is None and step < len(units):
-            step = max(aligned, step // aligned * aligned)
-        for first in range(0, max(len(units), 1), step):
-            block = _read_units(data, units[first : first + step])
-            yield block if self._rows is None else block[self._rows]
-
-
-def _read_units(data: Any, units: np.ndarray) -> np.ndarray:
-    """Read some units of all stimuli, in the order given; neighbours in one piece."""
-    wanted, place = np.unique(units, return_inverse=True)
-    low, high = (int(wanted[0]), int(wanted[-1]) + 1) if len(wanted) else (0, 0)
-    if high - low == len(wanted):
-        block = np.asarray(data[:, low:high])
-    else:
-        block = np.asarray(data[:, wanted])
-    return block if np.array_equal(place, np.arange(len(wanted))) else block[:, place]
+    def _read_only(self, layer: str) -> np.ndarray:
+        """View an array that is kept; whoever wants to change it makes a copy."""
+        view = self._arrays[layer].view()
+        view.flags.writeable = False
+        return view
 
 
 def load_recording(path: Path | str, *, stimulus_ids: Sequence[str] | None = None) -> Recording:
@@ -282,16 +257,8 @@ def load_recording(path: Path | str, *, stimulus_ids: Sequence[str] | None = Non
     path = Path(path)
     if path.suffix in (".npy", ".npz"):
         return _load_arrays(path, stimulus_ids)
-    header = read_header(path)
-    entries = []
-    with guarded_hdf5(path, budget=_BUDGET) as file:
-        for layer in header["layers"]:
-            group = file["layers"][escape(layer)]
-            data = group["activation"]
-            dims = tuple(dim.label for dim in data.dims)[1:]
-            entries.append(_Entry(layer, str(group.attrs["kind"]), dims, tuple(data.shape[1:])))
-        ids = tuple(group["stimulus_id"].asstr()[:])
-    return Recording(header["network"], header["training"], ids, path, header, tuple(entries))
+    header, entries, ids = read_schema(path)
+    return Recording(header["network"], header["training"], ids, path, header, entries)
 
 
 def _load_arrays(path: Path, stimulus_ids: Sequence[str] | None) -> Recording:

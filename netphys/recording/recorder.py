@@ -7,29 +7,30 @@ a file it survives a kill at any moment: the same call goes on at the last whole
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from netphys.devices import describe_device, resolve_device
-from netphys.errors import OptionError, OutputError, RecordingError, near
-from netphys.files import ensure_folder, locked, remove_tree, require_free, sweep_file
+from netphys.devices import resolve_device
+from netphys.errors import OptionError, RecordingError, near
+from netphys.files import ensure_folder, locked, require_free, sweep_file
 from netphys.networks import Network, as_network
 from netphys.progress import bar
-from netphys.provenance import code_digest, digest, provenance, versions
 from netphys.recording import shards as sharding
+from netphys.recording.checks import checked_output, require_independent
 from netphys.recording.hooks import Tap
-from netphys.recording.running import evaluating
 from netphys.recording.keep import check_keep, kept_dims, kept_shape, units_first
-from netphys.recording.layers import Layer, probe_images, probe_layers
+from netphys.recording.layers import N_PROBE, Layer, probe_images, probe_layers
 from netphys.recording.outputs import tensors_in
-from netphys.recording.patterns import match_layers
-from netphys.recording.reading import Recording, _Entry, load_recording
-from netphys.recording.sinks import Buffers, Memory, Sink, bytes_a_stimulus
-from netphys.recording.store import pack, read_header
+from netphys.recording.patterns import aliases_in, match_layers
+from netphys.recording.plan import make_plan, recording_digest, sink_plans, what_made_it
+from netphys.recording.reading import Recording, load_recording
+from netphys.recording.running import evaluating, on_device, prepare, require_made, unchanged
+from netphys.recording.schema import Entry, read_header, verify
+from netphys.recording.sinks import Buffers, Memory, Sink, bytes_a_stimulus, sink_name
+from netphys.recording.store import pack
 from netphys.seeds import derive_seed, forked_torch
 
 if TYPE_CHECKING:
@@ -131,11 +132,6 @@ def recording_plan(
     return _Pass(as_network(network), stimuli, layers, check_keep(keep), _checked(dtype), batch_size, device, seed).plan
 
 
-def recording_digest(plan: Mapping[str, Any]) -> str:
-    """Digest of everything that a recording's numbers depend on."""
-    return digest(plan)
-
-
 class _Pass:
     """One pass of stimuli through a network: the plan, and the loop over its batches."""
 
@@ -154,18 +150,23 @@ class _Pass:
             raise OptionError(f"batch_size={batch_size}: at least 1")
         self.network, self.stimuli, self.keep, self.dtype = network, stimuli, keep, dtype
         self.batch_size, self.seed, self.device = batch_size, seed, resolve_device(device)
-        with _on_device(network.module, self.device):
-            table = probe_layers(network, probe_images(stimuli), self.device)
-        names = set(match_layers(patterns, table, network=network.name))
+        require_made(network)
+        inputs = {"network": network.digest, "stimuli": stimuli.digest}  # before a forward can change anything
+        n_probe = N_PROBE + (batch_size == N_PROBE)  # a first dimension of that size is not taken for a batch
+        with on_device(network.module, self.device):
+            table = probe_layers(network, probe_images(stimuli, n_probe), self.device)
+        names = set(match_layers(patterns, table, network=network.name, aliases=aliases_in(network.module)))
         self.layers = [layer for layer in table if layer.name in names]
         for layer in self.layers:
             if layer.problem:
                 raise RecordingError(f"layer {layer.name!r} of {network.name} cannot be recorded: {layer.problem}")
             kept_shape(layer, keep)
-        self.plan = self._make_plan()
+        options = {"keep": keep, "dtype": dtype, "batch_size": batch_size, "seed": seed}
+        self.plan = make_plan(network, inputs, self.layers, device=self.device, options=options)
 
     def into_memory(self, sinks: Sequence[Sink]) -> Recording:
         """Record into arrays."""
+        self._require_independent()
         memory = Memory(self.layers, len(self.stimuli), keep=self.keep, dtype=self.dtype)
         self._open(sinks, {})
         with bar(len(self.stimuli), label=f"recording {self.network.name}") as progress:
@@ -174,10 +175,10 @@ class _Pass:
         for sink in sinks:
             sink.close()
         entries = tuple(
-            _Entry(each.name, each.kind, kept_dims(each, self.keep), kept_shape(each, self.keep))
+            Entry(each.name, each.kind, kept_dims(each, self.keep), kept_shape(each, self.keep), each.index)
             for each in self.layers
         )
-        header = {"digest": recording_digest(self.plan), "provenance": self._provenance()}
+        header = {"digest": recording_digest(self.plan), "provenance": self._what_made_it()}
         return Recording(
             self.network.name, self.network.training, self.stimuli.ids, None, header, entries, memory.arrays
         )
@@ -189,26 +190,41 @@ class _Pass:
         waiting = f"waiting for another process that is recording into {path}"
         with locked(path.with_name(f".{path.name}.lock"), waiting=waiting):
             sweep_file(path)
-            if path.exists() and _is_same(path, recording_digest(self.plan), force) and not sinks:
-                remove_tree(partial)  # a kill between the rename and the removal leaves it
+            if path.exists() and _is_same(path, recording_digest(self.plan), force, read=not sinks) and not sinks:
+                sharding.remove_shards(partial)  # a kill between the rename and the removal leaves it
                 return load_recording(path)
-            if force and not sharding.agrees(partial, self._begun(sinks)):
-                remove_tree(partial)
+            if force and not self._goes_on(partial, sinks):
+                sharding.remove_shards(partial)
             self._record_shards(path, partial, sinks)
         return load_recording(path)
 
     def _record_shards(self, path: Path, partial: Path, sinks: Sequence[Sink]) -> None:
-        a_stimulus = bytes_a_stimulus(self.layers, self.keep, self.dtype)
-        needed = a_stimulus * len(self.stimuli)
+        self._require_independent()
         shapes = {each.name: kept_shape(each, self.keep) for each in self.layers}
         shards = sharding.Shards(partial, self._begun(sinks), shapes, self.dtype)
-        # the shards that are to come, and the file beside them until they are removed
+        silent = [sink_name(each) for each in sinks if not hasattr(each, "plan")]
+        if shards.n_rows and silent:
+            raise RecordingError(
+                f"{partial} cannot go on with the sink {silent[0]}, which has no plan() that says its options; "
+                "remove it (or --force) to record anew"
+            )
         try:
-            require_free(path.parent, 2 * needed - a_stimulus * shards.n_rows, what=f"the recording {path.name}")
-        except OutputError:
-            if not shards.n_rows:
+            self._fill(path, shards, sinks)
+            pack(path, shards, self.layers, self.stimuli.ids, self._header())
+        except BaseException:
+            if not shards.n_rows:  # nothing that could go on
                 shards.remove()
             raise
+        for sink in sinks:  # before their states are removed with the shards
+            sink.close()
+        shards.remove()
+
+    def _fill(self, path: Path, shards: sharding.Shards, sinks: Sequence[Sink]) -> None:
+        """Record what is still missing."""
+        a_stimulus = bytes_a_stimulus(self.layers, self.keep, self.dtype)
+        needed = a_stimulus * len(self.stimuli)
+        # the shards that are to come, and the file beside them until they are removed
+        require_free(path.parent, 2 * needed - a_stimulus * shards.n_rows, what=f"the recording {path.name}")
         n_batches = max(1, -(-sharding.SHARD_BYTES // (a_stimulus * self.batch_size)))
         shard_rows = min(n_batches * self.batch_size, len(self.stimuli))
         buffers = Buffers(self.layers, keep=self.keep, dtype=self.dtype, n_rows=shard_rows)
@@ -225,10 +241,6 @@ class _Pass:
                 if done - shards.n_rows >= shard_rows or done == len(self.stimuli):
                     shards.append(buffers.arrays, done - shards.n_rows, _states(sinks))
                 progress.update(len(rows))
-        pack(path, shards, self.layers, self.stimuli.ids, self._header())
-        for sink in sinks:  # before their states are removed with the shards
-            sink.close()
-        shards.remove()
 
     def _batches(self, start: int, writers: Sequence[_Write]) -> Iterator[np.ndarray]:
         """Run the plan's batches from row `start` on; yields the rows of each when its layers have been written."""
@@ -246,7 +258,7 @@ class _Pass:
                 return
             tensors = dict(tensors_in(output))
             for layer in wanted:
-                activation = units_first(_checked_output(tensors.get(layer.suffix), layer, self.batch_size), layer)
+                activation = units_first(checked_output(tensors.get(layer.suffix), layer, self.batch_size), layer)
                 for write in writers:
                     write(layer.name, rows, activation[: len(rows)])
                 answered.add(layer.name)
@@ -254,11 +266,15 @@ class _Pass:
         module, last = self.network.module, (self.layers[-1].path, self.layers[-1].call)
         tap = Tap(module, {layer.path for layer in self.layers}, receive, last=last)
         autocast = torch.autocast(self.device.type, enabled=False)
-        with _on_device(module, self.device), evaluating(module), torch.no_grad(), autocast, tap:
+        with (
+            on_device(module, self.device), evaluating(module), torch.no_grad(), autocast,
+            unchanged(module) as state, tap,
+        ):  # fmt: skip
             for first in range(start, len(self.stimuli), self.batch_size):
                 rows = np.arange(first, min(first + self.batch_size, len(self.stimuli)))
-                prepared = _pad(self.network.prepare(self.stimuli.images(rows), self.device), self.batch_size)
+                prepared = _pad(prepare(self.network, self.stimuli.images(rows), self.device), self.batch_size)
                 answered.clear()
+                state.restore()
                 with forked_torch(derive_seed(self.seed, "record", first)):
                     tap.run(prepared)
                 silent = [layer.name for layer in self.layers if layer.name not in answered]
@@ -279,41 +295,26 @@ class _Pass:
 
     def _begun(self, sinks: Sequence[Sink]) -> dict[str, Any]:
         """Return the plan with the sinks that are fed: one that joined later would miss the first stimuli."""
-        return {**self.plan, "sinks": [f"{type(each).__module__}.{type(each).__qualname__}" for each in sinks]}
+        return {**self.plan, "sinks": sink_plans(sinks)}
 
-    def _make_plan(self) -> dict[str, Any]:
-        """All that the numbers depend on; what differs is named when a resumed recording is refused."""
-        return {
-            "network": self.network.digest,
-            "stimuli": self.stimuli.digest,
-            "layers": [[each.name, *kept_shape(each, self.keep)] for each in self.layers],
-            "keep": self.keep,
-            "dtype": self.dtype,
-            "batch_size": self.batch_size,
-            "seed": self.seed,
-            "device": self.device.type,
-            "code": code_digest("recording", "networks"),
-            "versions": {key: value for key, value in versions().items() if key.startswith("torch")},
-        }
+    def _goes_on(self, partial: Path, sinks: Sequence[Sink]) -> bool:
+        """Tell whether what was begun is this recording, and undamaged."""
+        begun = self._begun(sinks)
+        if not sharding.agrees(partial, begun) or None in begun["sinks"].values():
+            return False
+        try:
+            sharding.Shards(partial, begun, {}, self.dtype).verify()
+        except RecordingError:
+            return False
+        return True
 
-    def _provenance(self) -> dict[str, Any]:
-        import torch
+    def _require_independent(self) -> None:
+        seed = derive_seed(self.seed, "record", 0)
+        with on_device(self.network.module, self.device):
+            require_independent(self.network, self.stimuli, self.layers, self.device, seed)
 
-        plan = self.plan
-        return provenance(
-            "record",
-            {key: plan[key] for key in ("layers", "keep", "dtype", "batch_size")},
-            {"network": plan["network"], "stimuli": plan["stimuli"]},
-            network_address=self.network.address,
-            preprocess=repr(self.network.preprocess),
-            stimuli=self.stimuli.name,
-            n_stimuli=len(self.stimuli),
-            seed=self.seed,
-            device=describe_device(self.device),
-            tf32=bool(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32)
-            and self.device.type == "cuda",
-            batch_plan=f"batches of {self.batch_size} in order, the last one padded",
-        )
+    def _what_made_it(self) -> dict[str, Any]:
+        return what_made_it(self.plan, self.network, self.stimuli, self.device)
 
     def _header(self) -> dict[str, Any]:
         return {
@@ -322,7 +323,7 @@ class _Pass:
             "training": self.network.training,
             "keep": self.keep,
             "dtype": self.dtype,
-            "provenance": self._provenance(),
+            "provenance": self._what_made_it(),
         }
 
 
@@ -338,19 +339,12 @@ def _checked(dtype: str) -> str:
     return dtype
 
 
-def _checked_output(tensor: Any, layer: Layer, batch_size: int) -> Any:
-    """Refuse an output that is not what the probing forward saw."""
-    expected = (layer.shape[1:] + layer.shape[:1]) if layer.moved else layer.shape
-    if tensor is None or (*tensor.shape, 1)[: max(tensor.ndim, 2)] != (batch_size, *expected):
-        shape = "no tensor" if tensor is None else str(tuple(tensor.shape))
-        raise RecordingError(f"layer {layer.name!r} returned {shape}, expected {(batch_size, *expected)}")
-    return tensor
-
-
-def _is_same(path: Path, wanted: str, force: bool) -> bool:
-    """Tell whether a file holds the wanted recording; another one is in the way unless `force`."""
+def _is_same(path: Path, wanted: str, force: bool, *, read: bool) -> bool:
+    """Tell whether a file holds the wanted recording, `read` and found whole; another one is in the way."""
     try:
         header = read_header(path)
+        if header["digest"] == wanted and read:
+            verify(path)
     except RecordingError as error:
         if force:
             return False
@@ -370,19 +364,3 @@ def _pad(images: torch.Tensor, batch_size: int) -> torch.Tensor:
 
 def _states(sinks: Sequence[Sink]) -> dict[str, np.ndarray]:
     return {f"{index}/{key}": value for index, sink in enumerate(sinks) for key, value in sink.state_dict().items()}
-
-
-@contextmanager
-def _on_device(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
-    """Move a module to a device for a while, and back."""
-    first: Callable[[], Any] = lambda: next(iter([*module.parameters(), *module.buffers()]), None)  # noqa: E731
-    tensor = first()
-    home = tensor.device if tensor is not None else device
-    if home == device:
-        yield
-        return
-    module.to(device)
-    try:
-        yield
-    finally:
-        module.to(home)

@@ -7,7 +7,6 @@ depend on how many were shown before it, and a recording that resumes is the und
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = ["State", "compute_dtype", "evaluating", "on_device", "prepare", "require_made", "unchanged"]
-
-log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -74,20 +71,13 @@ class State:
 
 
 @contextmanager
-def unchanged(network: Network) -> Iterator[State]:
-    """Put a network's buffers back at the end, and say which a forward had changed."""
-    state = State(network.module)
-    changed: list[str] = []
+def unchanged(module: torch.nn.Module) -> Iterator[State]:
+    """Put a module's buffers back at the end; in between, what is yielded can do so."""
+    state = State(module)
     try:
         yield state
     finally:
-        changed = state.restore()
-    if changed:
-        log.warning(
-            "%s changes its buffer %r in a forward; every batch of a recording begins with it as it was found",
-            network.name,
-            changed[0],
-        )
+        state.restore()
 
 
 def prepare(network: Network, images: Any, device: Any) -> torch.Tensor:

@@ -17,7 +17,7 @@ from netphys.recording.layers import Layer
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Buffers", "Memory", "Sink", "check_overflow"]
+__all__ = ["Buffers", "Memory", "Sink", "bytes_a_stimulus", "check_overflow", "sink_name"]
 
 
 @runtime_checkable
@@ -27,7 +27,11 @@ class Sink(Protocol):
     `write` is called inside the hook, once a layer and batch, in order of execution. `activation` is
     (stimulus, unit, ...) on the network's device; it may be overwritten as soon as `write` returns. State saved
     by `state_dict` is stored together with the shard that it belongs to, and given back when a recording resumes.
+    A recording resumes only with sinks of the same `plan`; a sink without one is fed, but cannot go on.
     """
+
+    def plan(self) -> Mapping[str, Any]:
+        """Say every option that the result depends on, as plain data."""
 
     def open(self, layers: Sequence[Layer], stimulus_ids: Sequence[str]) -> None:
         """Get ready; called once, before the first batch."""
@@ -70,8 +74,8 @@ class Buffers:
         values = reduce_map(activation, self.keep)
         into = self.arrays[layer][first : first + len(values)]
         torch.from_numpy(into).copy_(values)
-        if self._dtype == np.float16:
-            check_overflow(layer, into)
+        if torch.finfo(values.dtype).max > float(np.finfo(self._dtype).max):
+            check_overflow(layer, into, values)
 
 
 class Memory:
@@ -102,17 +106,28 @@ def bytes_a_stimulus(layers: Sequence[Layer], keep: str, dtype: str) -> int:
     return sum(int(np.prod(kept_shape(each, keep))) for each in layers) * np.dtype(dtype).itemsize
 
 
-def check_overflow(layer: str, values: np.ndarray) -> None:
-    """Refuse float16 values that became infinite.
+def sink_name(sink: Sink) -> str:
+    """Name the class of a sink."""
+    return f"{type(sink).__module__}.{type(sink).__qualname__}"
+
+
+def check_overflow(layer: str, stored: np.ndarray, values: torch.Tensor) -> None:
+    """Refuse values that became infinite when they were stored; what the network itself made infinite is kept.
 
     Raises
     ------
     RecordingError
         Naming the layer and how many.
     """
-    n_infinite = int(np.isinf(values).sum())
-    if n_infinite:
-        raise RecordingError(f"{n_infinite} activations of {layer!r} exceed 65504, too large for float16; say float32")
+    n_overflowed = int(np.isinf(stored).sum())
+    if n_overflowed:
+        n_overflowed -= int(values.isinf().sum())
+    if n_overflowed:
+        largest = np.finfo(stored.dtype).max
+        hint = "; say float32" if stored.dtype == np.float16 else ", the widest dtype that is stored"
+        raise RecordingError(
+            f"{n_overflowed} activations of {layer!r} exceed {largest:.5g}, too large for {stored.dtype}{hint}"
+        )
 
 
 def _available_memory() -> int:

@@ -2,51 +2,35 @@
 
 Layout: ``/layers/<escaped name>/activation`` with the dimension scales ``stimulus unit y x`` (or ``token``, ``time``)
 and ``stimulus_id`` in the same group; the layer's true name is the attribute ``layer``. Root attributes: ``format``,
-``digest``, ``complete``, ``provenance`` (JSON).
+``digest``, ``complete``, ``provenance`` (JSON). ``sha256`` of each layer is that of its values in C order, the root's
+that of everything that is said about them: :func:`netphys.recording.verify` compares.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
 
 import numpy as np
 
-from netphys.errors import RecordingError
 from netphys.files import committing, reserve, writing
 from netphys.progress import bar
 from netphys.recording.keep import kept_dims, kept_shape
 from netphys.recording.layers import Layer
+from netphys.recording.schema import FORMAT, STATEMENTS, escape, statement_digest
 from netphys.recording.shards import Shards
 
-__all__ = ["FORMAT", "chunk_shape", "escape", "pack", "read_header", "unescape"]
+__all__ = ["FORMAT", "chunk_shape", "pack"]
 
-FORMAT = "netphys-recording-1"
 _CHUNK_BYTES = (1 << 18, 1 << 20)  # smaller ones cost a seek each, larger ones more than is wanted
 _CHUNK_SIDE = 8  # stimuli and units of a chunk: reading one stimulus, or one unit, reads 8x the bytes wanted
 _MARGIN_BYTES = 1 << 20  # HDF5's own metadata
 _CACHE_BYTES = 64 << 20  # a row of chunks must fit, or each is read and written again
-
-
-def escape(layer: str) -> str:
-    """Make a layer's name one HDF5 name.
-
-    Examples
-    --------
-    >>> escape("encoder/0"), unescape("encoder%2F0")
-    ('encoder%2F0', 'encoder/0')
-    """
-    return quote(layer, safe="#:[]() ").replace(".", "%2E") if layer in (".", "..") else quote(layer, safe=".#:[]() ")
-
-
-def unescape(name: str) -> str:
-    """Turn an HDF5 name back into a layer's name."""
-    return unquote(name)
 
 
 def chunk_shape(n_stimuli: int, shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
@@ -108,45 +92,24 @@ def pack(
             needed = sum(_stored_bytes(each, dtype, stimulus_ids) for each in shapes.values())
             reserve(temporary, needed + _MARGIN_BYTES)
             _write_attributes(file, layers, header)
-            root = file.create_group("layers")
+            root, sums = file.create_group("layers"), {}
             for layer in layers:
                 group, shape = root.create_group(escape(layer.name)), shapes[layer.name]
                 chunks = chunk_shape(shape[0], shape[1:], dtype.itemsize)
                 data = group.create_dataset("activation", shape, dtype, chunks=chunks)
+                sha = hashlib.sha256()
                 for first, values in shards.rows(layer.name, chunks[0]):
                     data[first : first + len(values)] = values
+                    sha.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+                sums[layer.name] = group.attrs["sha256"] = sha.hexdigest()
                 _describe(group, data, layer, ("stimulus", *kept_dims(layer, keep)), stimulus_ids)
                 progress.update(1)
+            statements = {key: file.attrs[key] for key in STATEMENTS}
+            file.attrs["sha256"] = statement_digest(statements, sums, tuple(stimulus_ids))
             file.attrs["complete"] = True
             file.flush()
             n_bytes = file.id.get_filesize()
         os.truncate(temporary, n_bytes)
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """Read what a recording's file says of itself.
-
-    Raises
-    ------
-    RecordingError
-        If it is no recording, or not whole.
-    """
-    import h5py
-
-    if not path.is_file():
-        partial = path.with_name(path.name + ".partial")
-        hint = f"; {partial.name} is one that is not finished: give the same command again" if partial.is_dir() else ""
-        raise RecordingError(f"no recording at {path}{hint}")
-    try:
-        with h5py.File(path, "r") as file:
-            header = {key: _plain(value) for key, value in file.attrs.items()}
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise RecordingError(f"{path} is damaged or not HDF5 ({str(error).splitlines()[0]})") from None
-    if header.get("format") != FORMAT or not header.get("complete"):
-        raise RecordingError(f"{path} is not a recording of netphys (format {header.get('format')!r})")
-    header["layers"] = json.loads(header["layers"])
-    header["provenance"] = json.loads(header["provenance"])
-    return header
 
 
 def _stored_bytes(shape: Sequence[int], dtype: np.dtype, stimulus_ids: Sequence[str]) -> int:
@@ -183,7 +146,3 @@ def _describe(group: Any, data: Any, layer: Layer, dims: Sequence[str], stimulus
     group.attrs["kind"] = layer.kind
     group.attrs["n_parameters"] = layer.n_parameters
     group.attrs["index"] = layer.index
-
-
-def _plain(value: Any) -> Any:
-    return value.decode() if isinstance(value, bytes) else value.item() if isinstance(value, np.generic) else value

@@ -73,7 +73,7 @@ def dissimilarities_of_blocks(
     gram = gram_of_blocks(blocks, shift=shift)
     n = len(gram.sums)
     if n < 2:
-        raise OptionError(f"{what}: {n} stimulus has no dissimilarities; an RDM needs 2 stimuli, its comparison 4")
+        raise OptionError(f"{what} are of {n} stimuli; an RDM needs at least 2, its evaluation 4")
     undefined = gram.touched | (gram.constant if shift != "feature" else False)
     pairs = np.empty(n * (n - 1) // 2)
     start = 0

@@ -44,8 +44,8 @@ def evaluate(
     Parameters
     ----------
     models : rsatoolbox.rdm.RDMs, NeuralData, array (model, pair), or dict of one RDM a name
-        Layers of a network, or any models; names come from the descriptors ``layer`` or ``name``. A square array is
-        one RDM, (rdm, stimulus, stimulus) several.
+        Layers of a network, or any models; names come from the descriptors ``layer``, ``name`` or
+        ``subject``. A square array is one RDM, (rdm, stimulus, stimulus) several.
     data : rsatoolbox.rdm.RDMs, NeuralData, or array (subject, pair)
         One RDM a subject; of neural responses correlation distances, one RDM an animal (:func:`netphys.rsa.rdms`).
     method : {"spearman", "corr", "cosine", "rho-a"}
@@ -156,8 +156,8 @@ def _named(models: Any) -> Any:
 
 
 def _labels(models: RDMSet) -> tuple[str, ...]:
-    """Name the models: by layer, else by name, else by number."""
-    for key in ("layer", "name"):
+    """Name the models: by layer, else by name, else by subject, else by number."""
+    for key in ("layer", "name", "subject"):
         if key in models.descriptors:
             return tuple(str(each) for each in models.descriptors[key])
     return tuple(f"model {row}" for row in range(len(models.values)))

@@ -252,7 +252,7 @@ def _row(result: RSAResult, layer: _Layer | None) -> int:
     """Find a layer of a result; the best one by default."""
     if layer is None:
         return result.best
-    full = [f"{network}/{name}" for network, name in zip(result.networks, result.layers)]
+    full = [f"{network}/{name}".removeprefix("/") for network, name in zip(result.networks, result.layers)]
     wanted = layer if isinstance(layer, str) else "/".join(layer)
     rows = [row for row, names in enumerate(zip(result.layers, full)) if wanted in names[isinstance(layer, tuple) :]]
     if not rows:

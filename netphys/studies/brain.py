@@ -6,6 +6,7 @@ Simulated cortex is not simulated again to learn that nothing changed: its recip
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -46,10 +47,12 @@ class Brain:
         """Whether the address is a recipe, not a file."""
         return self.entry.address.startswith("world:")
 
-    def check(self) -> None:
-        """Say a mistake in the file or its stimuli before anything is recorded."""
-        if not self.is_simulated:
-            self.data  # noqa: B018 - loading is the check
+    def check(self, models: Sequence[Brain]) -> None:
+        """Say a mistake in the file, its stimuli, or those of data taken as a model, before anything is recorded."""
+        ids = self.stimuli.ids if self.is_simulated else self.data.stimulus_ids
+        for model in models:
+            shown = self.stimuli.ids if model.is_simulated else model.data.stimulus_ids
+            match_stimuli(shown, ids, model=model.name, data=self.name)
 
     @cached_property
     def data(self) -> NeuralData:
@@ -57,7 +60,7 @@ class Brain:
         from netphys.neural import load_neural
 
         entry = self.entry
-        data = load_neural(entry.address, ids=entry.ids or None, stimuli=self.stimuli, name=entry.name)
+        data = load_neural(entry.address, ids=entry.ids or None, stimuli=self.stimuli, name=entry.name, seed=self.seed)
         match_stimuli(self.stimuli.ids, data.stimulus_ids, model=self.stimuli.name, data=entry.name)
         return data
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netphys.rsa.comparison import MEASURE_NAMES
 from netphys.studies.study import RSAOptions
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def agreement_caption(options: RSAOptions, scores: pd.DataFrame) -> str:
     """Say what the figure of agreement shows."""
     if options.n_bootstraps:
         counts = sorted(set(scores["n_stimuli"].astype(int)))
-        dof = str(counts[0] - 1) if len(counts) == 1 else f"{counts[0] - 1} to {counts[-1] - 1}, by the data,"
+        dof = str(counts[0] - 1) if len(counts) == 1 else f"{counts[0] - 1} to {counts[-1] - 1}"
         interval = (
             f"Bands and bars are 95 % intervals over stimuli (t with {dof} degrees of freedom, variance from "
             f"{options.n_bootstraps} bootstrap draws of stimuli); filled markers: above 0 at a false discovery rate "
@@ -128,16 +129,8 @@ def agreement_caption(options: RSAOptions, scores: pd.DataFrame) -> str:
     )
     return (
         f"Agreement of every layer's RDM ({options.rdm} distance) with that of neural data: mean over subjects of "
-        f"{MEASURES[options.compare]}. {interval} {ceilings}{dashed}"
+        f"{MEASURE_NAMES[options.compare]}. {interval} {ceilings}{dashed}"
     )
-
-
-MEASURES = {
-    "spearman": "Spearman's rank correlation",
-    "corr": "Pearson's correlation",
-    "cosine": "the cosine",
-    "rho-a": "ρ-a (Spearman's correlation, ties broken at random)",
-}
 
 
 def rdm_caption(last: str, groups: str = "", *, n_shared: int | None = None) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from netphys.networks import Network, Preprocess
 from netphys.provenance import versions
-from netphys.studies.captions import MEASURES
+from netphys.rsa.comparison import MEASURE_NAMES
 from netphys.studies.study import RSAOptions
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def analysis_text(options: RSAOptions, scores: pd.DataFrame) -> str:
     text = (
         "**Representational similarity analysis.** For every layer, all units at all positions made one pattern a "
         "stimulus; the representational dissimilarity matrix (RDM; Kriegeskorte et al., 2008) holds the "
-        f"{options.rdm} distance of every pair of {stimuli}. RDMs were compared by {MEASURES[options.compare]}; the "
+        f"{options.rdm} distance of every pair of {stimuli}. RDMs were compared by {MEASURE_NAMES[options.compare]}; the "
         "score is the mean over subjects. The noise ceiling (Nili et al., 2014) is the mean agreement of each subject "
         "with the pooled RDM of the others (lower bound) and of all (upper bound); a single RDM has none."
     )

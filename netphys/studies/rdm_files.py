@@ -37,12 +37,12 @@ def load_rdms(path: Path) -> RDMs:
     return load_rdm(str(path), file_type="hdf5")
 
 
-def pooled(rdms: RDMs) -> RDMs:
-    """Pool RDMs of subjects into one: the mean of their ranks; one RDM stays as it is."""
+def pooled(rdms: RDMs, method: str = "spearman") -> RDMs:
+    """Pool RDMs of subjects into the one that agrees best with all under `method`; one RDM stays as it is."""
     if rdms.n_rdm == 1:
         return rdms
     from rsatoolbox.rdm import RDMs
 
     from netphys.rsa.ceilings import pool
 
-    return RDMs(pool(rdms.get_vectors(), "spearman")[None], pattern_descriptors=rdms.pattern_descriptors)
+    return RDMs(pool(rdms.get_vectors(), method)[None], pattern_descriptors=rdms.pattern_descriptors)

@@ -119,7 +119,7 @@ class _Run:
         """Run all steps in their order."""
         self.groups  # noqa: B018 - a column that there is not is said before anything is recorded
         for brain in self.brains.values():
-            brain.check()
+            brain.check([self.brains[other] for other in brain.entry.compare_with])
         networks = {entry.name: self._network(entry) for entry in self.study.networks}
         rdm_steps = {entry.name: self._rdms(entry, networks[entry.name]) for entry in self.study.networks}
         for brain in self.brains.values():
@@ -213,7 +213,7 @@ class _Run:
                     entry,
                     other,
                     {"other": self.brains[other].inputs},
-                    partial(_as_model, self.brains[other].path("rdms.h5")),
+                    partial(_as_model, self.brains[other].path("rdms.h5"), self.study.rsa.compare),
                     training=REFERENCE,
                 )
             )
@@ -251,7 +251,7 @@ class _Run:
             "options": {"compare": options.compare, "n_bootstraps": options.n_bootstraps},
             "labels": [entry.name, model, training],
             "seed": self.study.seed,
-            "code": code_digest("rsa", "inference", "scores", "seeds", "matching", "studies"),
+            "code": code_digest("rsa", "neural", "inference", "scores", "seeds", "matching", "studies"),
         }
         self.steps.run(f"rsa/{entry.name}/{model}", depends, make)
         return path
@@ -284,7 +284,7 @@ class _Run:
         folder = self.folder / "figures"
         compared = self._digests_of("rsa/", "neural/")
         in_order = list(compared.items())  # the last set of neural data chooses the layers that are shown
-        code = code_digest("figures", "rsa", "inference")
+        code = code_digest("figures", "rsa", "inference", "colours")
 
         def made(inputs: Mapping[str, Any]) -> dict[str, Any]:
             return provenance("run_study", msgspec.to_builtins(self.study), inputs, seed=self.study.seed)
@@ -336,6 +336,6 @@ class _Run:
         return found if len(set(found.values())) <= _MOST_GROUPS else {}
 
 
-def _as_model(path: Path) -> dict[str, RDMs]:
-    """Take neural data as a model: one RDM, pooled over subjects."""
-    return {"RDM": pooled(load_rdms(path))}
+def _as_model(path: Path, method: str) -> dict[str, RDMs]:
+    """Take neural data as a model: one RDM, pooled over subjects as the comparison wants it."""
+    return {"RDM": pooled(load_rdms(path), method)}

@@ -227,7 +227,7 @@ def _with_data(value: Any, data: str) -> Any:
         return value.replace("{data}", data) if value != data else value
     if isinstance(value, dict):
         return {key: _with_data(each, data) for key, each in value.items()}
-    return [_with_data(each, data) for each in value] if isinstance(value, list) else value
+    return [_with_data(each, data) for each in value] if isinstance(value, list | tuple) else value
 
 
 _KINDS = {"str": "text", "array": "a list", "int": "a whole number", "object": "a table", "bool": "true or false"}

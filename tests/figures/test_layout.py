@@ -99,3 +99,58 @@ def test_no_global_style_is_changed(scores):
         assert mpl.rcParams["font.size"] == 7.0
     agreement_figure(scores)
     assert dict(mpl.rcParams) == before
+
+
+def boxes(ax):
+    """Boxes of the names of levels in pixels, without their halos."""
+    return {text.get_text(): text.get_window_extent() for text in ax.texts}
+
+
+def overlaps(a, b):
+    return a.x0 < b.x1 and b.x0 < a.x1 and a.y0 < b.y1 and b.y0 < a.y1
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "levels"),
+    [
+        ((0.70, 0.79), [0.74]),
+        ((0.30, 0.37), [0.30, 0.31, 0.36]),
+        ((0.16, 0.56), [0.30, 0.302, 0.304, 0.306, 0.308, 0.31, 0.312, 0.314]),
+        ((np.nan, np.nan), [0.29, 0.30]),
+    ],
+)
+def test_names_of_close_levels_do_not_overlap(scores, ceiling, levels):
+    rows = scores[(scores["dataset"] == "human") & (scores["training"] != "neural")].copy()
+    rows[["ceiling_low", "ceiling_high"]] = ceiling
+    marks = [{**rows.iloc[0], "network": f"data {at}", "training": "neural", "score": at} for at in levels]
+    ax = agreement_figure(tidy([*rows.to_dict("records"), *marks])).axes[0]
+    found = boxes(ax)
+    assert len(found) == 1 + len(levels)
+    pairs = [(a, b) for a in found for b in found if a < b]
+    assert not any(overlaps(found[a], found[b]) for a, b in pairs)
+    assert all(ax.bbox.y0 <= box.y0 and box.y1 <= ax.bbox.y1 + 1 for box in found.values())
+    assert all(text.get_path_effects() for text in ax.texts)
+    if len(levels) > 1:  # control: all just above their levels at the left, as they were
+        heights = [ax.transData.transform((0, level))[1] for level in levels]
+        tall = next(iter(found.values())).height
+        assert min(np.diff(sorted(heights))) < tall
+
+
+def test_a_network_has_the_colour_of_its_own_drawing(scores):
+    import matplotlib.pyplot as plt
+
+    from netphys.colours import colours_of
+    from netphys.rsa import evaluate, rdms
+
+    rng = np.random.default_rng(0)
+    models = rdms({f"{at}": rng.normal(size=(10, 5)) for at in range(6)})
+    models.rdm_descriptors["network"] = ["deep"] * 2 + ["twin"] * 2 + ["third"] * 2
+    result = evaluate(models, rng.random((2, 45)), n_bootstraps=0)
+    figure, ax = plt.subplots()
+    result.plot(ax)
+    own = [line.get_color() for line in ax.lines if len(line.get_xdata()) == 2 and line.get_label() in result.networks]
+    plt.close(figure)
+    drawn = agreement_figure(result.to_frame())
+    assert own == list(colours_of(["deep", "twin", "third"]).values())
+    assert [line.get_color() for line in drawn.legends[0].get_lines()] == own
+    assert ax.get_ylabel() == drawn.axes[0].get_ylabel() == "agreement of RDMs (Spearman's ρ)"

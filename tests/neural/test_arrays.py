@@ -125,3 +125,40 @@ def test_responses_that_are_none(tmp_path: Path, listed, responses):
     }.items():
         with pytest.raises(NeuralDataError, match=told):
             load_neural(tmp_path / address, ids=listed)
+
+
+@pytest.mark.parametrize("name", ["stimulus_id", "image_id", "presentation", "file", "Image_ID", ""])
+def test_a_numeric_first_column_of_ids_is_no_neuroid(tmp_path: Path, listed, responses, name):
+    lines = [f"{name},n1,n2,n3"] + [
+        f"{9 - at},{','.join(map(repr, map(float, row)))}" for at, row in enumerate(responses)
+    ]
+    (tmp_path / "rates.csv").write_text("\n".join(lines))
+    data = load_neural(f"{tmp_path / 'rates.csv'}?kind=responses")
+    np.testing.assert_array_equal(data.assembly.values, responses)  # with 9, 8, ... as a fourth neuroid before
+    assert data.stimulus_ids == tuple("987654")
+    with pytest.raises(NeuralDataError, match=r"carries its own stimulus ids"):
+        load_neural(f"{tmp_path / 'rates.csv'}?kind=responses", ids=listed)
+
+
+def test_a_first_column_that_may_be_ids_is_asked_for(tmp_path: Path, listed, ids, responses):
+    def write(first, header="trial", rest=responses):
+        lines = [f"{header},n1,n2"] + [f"{a},{b!r},{c!r}" for a, (b, c) in zip(first, rest[:, :2].tolist())]
+        (tmp_path / "rates.csv").write_text("\n".join(lines))
+
+    def read(query="", **options):
+        return load_neural(f"{tmp_path / 'rates.csv'}?kind=responses{query}", **options)
+
+    for numbers, rest in ((range(6), responses), (range(6), np.ones((6, 2))), ([1, 1, 2, 2, 3, 3], responses)):
+        write(numbers, rest=rest)
+        with pytest.raises(NeuralDataError, match=r"'trial', may be ids .*; say first=ids, or first=values"):
+            read(ids=listed)
+        assert read("&first=values", ids=listed).assembly.shape == (6, 3)
+    write([3, 1, 4, 0, 5, 9])
+    assert read("&first=ids").stimulus_ids == tuple("314059")
+    write(responses[:, 2].tolist())  # rates are no ids
+    assert read(ids=listed).assembly.shape == (6, 3) and read(ids=listed).stimulus_ids == ids
+    write([3, 3, 4, 0, 5, 9], rest=np.arange(12).reshape(6, 2) % 3)  # nor are counts of spikes
+    assert read(ids=listed).assembly.shape == (6, 3)
+    (tmp_path / "rates.csv").write_text("n1,image_id\n" + "\n".join(f"{at / 7},{at}" for at in range(6)))
+    with pytest.raises(NeuralDataError, match=r"column 'image_id' holds ids and is not the first"):
+        read(ids=listed)

@@ -90,3 +90,45 @@ def test_plain_datasets(tmp_path: Path, ids, stack, pairs, responses):
     np.testing.assert_array_equal(rates.assembly.values, responses)
     with pytest.raises(NeuralDataError, match=r"no variable 'monkey/rdm'; near: 'monkey/rdms'"):
         load_neural(f"{tmp_path / 'plain.h5'}?variable=monkey/rdm")
+
+
+def test_ids_are_those_beside_the_data_and_never_those_of_another_group(tmp_path: Path, responses):
+    ids = {
+        name: np.array(list(letters), dtype="S1")
+        for name, letters in (("a", "uvwxyz"), ("b", "zyxwvu"), ("", "fedcba"))
+    }
+    path = tmp_path / "two.h5"
+
+    def write(**held):
+        with h5py.File(path, "w") as file:
+            for name in ("a", "b"):
+                file[f"{name}/resp"] = responses
+            for where, values in held.items():
+                file[where] = values
+
+    def read(name, **options):
+        return "".join(load_neural(f"{path}?variable={name}/resp&kind=responses", **options).stimulus_ids)
+
+    write(**{"a/stimulus_id": ids["a"], "b/stimulus_id": ids["b"]})
+    assert (read("a"), read("b")) == ("uvwxyz", "zyxwvu")  # both "uvwxyz" before
+    write(**{"a/stimulus_id": ids["a"], "stimulus_id": ids[""]})
+    assert (read("a"), read("b")) == ("uvwxyz", "fedcba")  # what lies above is of all below
+    write(**{"a/stimulus_id": ids["a"]})
+    with pytest.raises(NeuralDataError, match=r"carries no stimulus ids; name the list"):
+        read("b")
+    assert read("b", ids=list("ghijkl")) == "ghijkl"
+    write(**{"b/stimulus_id": np.arange(6)[::-1], "stimulus_id": ids[""]})
+    assert read("b") == "543210"
+    write(**{"b/stimulus_id": ids["b"], "b/stimulus_ids": ids["a"]})
+    with pytest.raises(NeuralDataError, match=r"b/stimulus_id and b/stimulus_ids differ"):
+        read("b")
+    write(**{"b/stimulus_id": ids["b"], "b/stimulus_ids": ids["b"]})
+    assert read("b") == "zyxwvu"
+
+
+def test_numeric_ids_are_no_rdm(tmp_path: Path, stack, pairs):
+    with h5py.File(tmp_path / "numbers.h5", "w") as file:
+        file["rdms"], file["stimulus_id"] = stack, np.arange(10, 16)  # six numbers would be an RDM of four stimuli
+    data = load_neural(tmp_path / "numbers.h5")
+    np.testing.assert_array_equal(data.dissimilarities, pairs)
+    assert data.stimulus_ids == tuple(str(each) for each in range(10, 16))

@@ -106,3 +106,14 @@ def test_types_of_the_stub_are_those_of_torch():
     for region in ("V1", "IT"):
         address = f"world:cortex?region={region}&neuroids=5"
         assert load_neural(address, stimuli=as_torch).digest == load_neural(address, stimuli=stimuli).digest
+
+
+def test_the_caller_s_seed_is_used_where_the_address_names_none():
+    stimuli = _Stimuli(("image", "latents"))
+
+    def digest(query="", **options):
+        return load_neural(f"world:cortex?region=IT&neuroids=5{query}", stimuli=stimuli, **options).digest
+
+    assert digest() == digest(seed=0) == digest("&seed=0") == digest("&seed=0", seed=7)
+    assert digest(seed=7) == digest("&seed=7") != digest()
+    assert "(seed 7)" in load_neural("world:cortex?region=V1", stimuli=stimuli, seed=7).source

@@ -12,6 +12,7 @@ import torch
 import netphys
 from netphys.errors import RecordingError
 from netphys.networks import Network, Preprocess
+from netphys.recording import plan as planning
 from netphys.recording import recorder
 
 
@@ -57,11 +58,11 @@ def test_every_change_makes_another_digest(monkeypatch: pytest.MonkeyPatch) -> N
         "batch": _digest(batch_size=16),
         "seed": _digest(seed=1),
     }
-    real = recorder.versions
-    monkeypatch.setattr(recorder, "versions", lambda: {**real(), "torch": "0.0"})
+    real = planning.versions
+    monkeypatch.setattr(planning, "versions", lambda: {**real(), "torch": "0.0"})
     digests["version of torch"] = _digest()
-    monkeypatch.setattr(recorder, "versions", real)
-    monkeypatch.setattr(recorder, "code_digest", lambda *rooms: "another source")
+    monkeypatch.setattr(planning, "versions", real)
+    monkeypatch.setattr(planning, "code_digest", lambda *rooms: "another source")
     digests["the recorder's source"] = _digest()
     assert len(set(digests.values())) == len(digests), digests
 

@@ -47,6 +47,9 @@ class Moments:
     def __init__(self, out: Path) -> None:
         self.out, self.sums = out, {}
 
+    def plan(self) -> dict[str, Any]:
+        return {}
+
     def open(self, layers: Any, stimulus_ids: Any) -> None:
         self.sums = {layer.name: np.zeros((2, layer.n_units)) for layer in layers}
 
@@ -103,7 +106,7 @@ def _sabotage(kind: str | None) -> None:
 
         recorder.forked_torch = lambda seed: nullcontext()
     elif kind == "forget the journal":
-        shards.Shards._read_journal = lambda self: []
+        shards.Shards._read_journal = lambda self, plan: []
     elif kind == "trust the journal":  # written before its shard, and read without a look at the shard
         _trust_the_journal()
 
@@ -121,7 +124,7 @@ def _trust_the_journal() -> None:
         path.write_bytes(b"".join(np.ascontiguousarray(arrays[layer][:n_rows]).tobytes() for layer in self._shapes))
         self.done.append(shard)
 
-    def read(self: Any) -> list[Any]:
+    def read(self: Any, plan: str) -> list[Any]:
         journal = self._folder / "journal.jsonl"
         return (
             [shards.Shard(**json.loads(line)) for line in journal.read_text().splitlines()] if journal.exists() else []

@@ -135,10 +135,10 @@ class Half(nn.Module):
         self.fc = nn.Linear(3, 4).to(dtype)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.fc(x.mean((2, 3)).to(self.fc.weight.dtype)).relu_()
+        return self.fc(x.to(self.fc.weight.dtype).mean((2, 3))).relu_()
 
     def by_hand(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"fc": F.linear(x.mean((2, 3)).to(self.fc.weight.dtype), self.fc.weight, self.fc.bias).float()}
+        return {"fc": F.linear(x.to(self.fc.weight.dtype).mean((2, 3)), self.fc.weight, self.fc.bias).float()}
 
 
 class Trained(nn.Module):
@@ -230,7 +230,7 @@ def test_record_equals_the_forward_by_hand(build: Any, shown: Any) -> None:
         expected = net.by_hand(shown.images(range(N)) / 255)
     assert expected.keys() <= set(recording.layers)
     for name, values in expected.items():
-        got = torch.from_numpy(recording.array(name))
+        got = torch.tensor(recording.array(name))
         assert torch.equal(got, values.reshape(got.shape)), name
 
 
@@ -276,7 +276,7 @@ def test_nested_recorders_do_not_disturb_each_other(shown: Any) -> None:
                 recording = netphys.record(net, shown, layers="conv2", batch_size=N)
             net(images[:3])
             assert len(outer["pool"]) == 3 and len(inner["relu"]) == N
-    assert torch.equal(torch.from_numpy(recording.array("conv2")), expected["conv2"])
+    assert torch.equal(torch.tensor(recording.array("conv2")), expected["conv2"])
     assert torch.equal(inner["relu"], expected["relu"])
 
 
@@ -398,7 +398,7 @@ def test_more_torchvision_networks_equal_their_copy_without_inplace(name: str, p
     network = netphys.load_network(f"torchvision:{name}?resize={96 if name == 'inception_v3' else 64}")
     from netphys.recording.layers import probe_layers
 
-    good = [each for each in probe_layers(network, shown.images([0, 0])) if not each.problem]
+    good = [each for each in probe_layers(network, shown.images([0, 0, 0])) if not each.problem]
     recording = netphys.record(network, shown, layers=[each.name for each in good], batch_size=2)
     expected = _cloned(_without_inplace(network.module), network.prepare(shown.images([0, 1])))
     for each in good:
@@ -438,7 +438,7 @@ def test_submodules_of_a_transformer_layer_answer_and_the_fused_path_is_back() -
     net = Tokens()
     shown = netphys.StimulusSet.from_arrays(np.random.default_rng(0).integers(0, 256, (3, 3, 8, 8), dtype=np.uint8))
     recording = netphys.record(net, shown, layers="all", batch_size=3)
-    assert net.fused == [False, False] and torch.backends.mha.get_fastpath_enabled()
+    assert net.fused == 4 * [False] and torch.backends.mha.get_fastpath_enabled()
     assert {"layer.linear1", "layer.norm2", "layer.self_attn/0", "layer"} <= set(recording.layers)
     assert recording.dims("layer.linear1") == ("stimulus", "unit", "token") and recording.shape("layer.linear1") == (
         3,
@@ -450,7 +450,7 @@ def test_submodules_of_a_transformer_layer_answer_and_the_fused_path_is_back() -
         attended = layer.self_attn(x, x, x, need_weights=False)[0]
         first = layer.norm1(x + attended)
         expected = layer.norm2(first + layer.linear2(layer.linear1(first).relu()))
-    got = torch.from_numpy(recording.array("layer")).movedim(1, -1)
+    got = torch.tensor(recording.array("layer")).movedim(1, -1)
     assert torch.allclose(got, expected, atol=1e-6)  # the attention is computed by another kernel
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -78,7 +78,7 @@ def test_units_are_found_where_they_come_last(name: str, known: dict[str, tuple[
     )  # fmt: skip
     recording = netphys.record(network, shown, layers=[before, after], batch_size=2)
     linear = network.module.get_submodule(after)
-    expected = torch.einsum("nuyx,vu->nvyx", torch.from_numpy(recording.array(before)), linear.weight.detach())
+    expected = torch.einsum("nuyx,vu->nvyx", torch.tensor(recording.array(before)), linear.weight.detach())
     expected = (expected + linear.bias.detach()[:, None, None]).numpy()
     assert np.allclose(recording.array(after), expected, atol=1e-5)
     assert not np.allclose(recording.array(after).swapaxes(2, 3), expected, atol=1e-2)  # control: y and x exchanged

@@ -44,7 +44,7 @@ def test_rows_come_back_in_blocks_of_any_size(folder: Path, step: int) -> None:
     assert list(starts) == list(range(0, 10, step)) and np.array_equal(np.concatenate(parts), expected)
 
 
-@pytest.mark.parametrize("tail", [b'{"file": "shard-000', b"\xff\x00 torn", b'{"file": 3}\n', b"[]\n"])
+@pytest.mark.parametrize("tail", [b'{"file": "shard-000', b"\xff\x00 torn", b'{"file": 3}\n', b"[]\n", b"3\n", b"null\n"])
 def test_a_torn_line_of_the_journal_is_dropped(folder: Path, tail: bytes) -> None:
     journal = folder / "journal.jsonl"
     whole = journal.read_bytes()

@@ -21,6 +21,9 @@ class Log:
     def __init__(self) -> None:
         self.calls: list[Any] = []
 
+    def plan(self) -> dict[str, Any]:
+        return {}
+
     def open(self, layers: Any, stimulus_ids: Any) -> None:
         self.calls.append(("open", [layer.name for layer in layers], list(stimulus_ids)))
 
@@ -53,10 +56,19 @@ def test_the_protocol_of_a_pass(tmp_path: Any) -> None:
         assert sink.calls == expected
 
 
-def test_infinite_half_precision_is_counted() -> None:
-    check_overflow("fc", np.array([65504, -65504, 0], np.float16))
+def test_overflow_is_counted_apart_from_what_the_network_made_infinite() -> None:
+    def check(values: list[float], stored: str, dtype: torch.dtype) -> None:
+        given = torch.tensor(values, dtype=dtype)
+        with np.errstate(over="ignore"):
+            check_overflow("fc", given.numpy().astype(stored), given)
+
+    check([65504, -65504, 0], "float16", torch.float32)
+    check([np.inf, -np.inf, 1], "float16", torch.float32)
+    check([3e38, np.inf], "float32", torch.float64)
     with pytest.raises(RecordingError, match="2 activations of 'fc' exceed 65504, too large for float16; say float32"):
-        check_overflow("fc", np.array([np.inf, -np.inf, 1], np.float16))
+        check([1e6, -1e6, np.inf], "float16", torch.float32)
+    with pytest.raises(RecordingError, match=r"1 activations of 'fc' exceed 3.4028e\+38, too large for float32, the w"):
+        check([1e60, -np.inf, 1], "float32", torch.float64)
 
 
 def test_bytes_a_stimulus() -> None:
@@ -64,6 +76,6 @@ def test_bytes_a_stimulus() -> None:
     from netphys.networks import as_network
     from netphys.recording.layers import probe_layers
 
-    table = probe_layers(as_network(net), torch.zeros(2, 3, 6, 6))
+    table = probe_layers(as_network(net), torch.zeros(3, 3, 6, 6))
     assert bytes_a_stimulus(table, "all", "float32") == 4 * (4 * 16 + 4)
     assert bytes_a_stimulus(table, "mean", "float16") == 2 * 8

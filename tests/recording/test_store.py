@@ -16,7 +16,8 @@ from torch import nn
 
 import netphys
 from netphys.errors import RecordingError
-from netphys.recording.store import chunk_shape, escape, read_header, unescape
+from netphys.recording.schema import escape, read_header, unescape
+from netphys.recording.store import chunk_shape
 
 
 class Named(nn.Module):
@@ -172,5 +173,5 @@ def test_a_file_whose_values_lie_elsewhere_is_refused(tmp_path: Path, recorded: 
         group.create_dataset("activation", shape, "f4", external=[(str(secret), 0, 4096)])
         for axis, dim in enumerate(("stimulus", "unit", "y", "x")):
             group["activation"].dims[axis].label = dim
-    with pytest.raises(RecordingError, match="layer 'relu' of .* lies in other files, which netphys does not follow"):
+    with pytest.raises(RecordingError, match="activation keeps its bytes in another file, which is not read"):
         netphys.load_recording(path)

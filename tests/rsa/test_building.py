@@ -191,3 +191,15 @@ def test_neural_data_give_their_rdms_or_those_of_their_assembly():
     data = NeuralData("rdms", ids, ("a", "b"), "IT", "toy", "made up", dissimilarities=vectors)
     np.testing.assert_array_equal(rdms(data).get_vectors(), vectors)
     assert rdms(data).rdm_descriptors["subject"] == ["a", "b"]
+
+
+def test_layer_index_is_the_place_in_the_network_where_the_recording_knows_it():
+    class Placed(ToyRecording):
+        def layer_index(self, layer):
+            return {"conv1": 3, "fc": 11}[layer]
+
+    toy = toy_recording()
+    placed = Placed(toy.activations, toy.stimulus_ids)
+    assert rdms(placed).rdm_descriptors["layer_index"] == [3, 11]
+    assert rdms(placed, layers=["fc"]).rdm_descriptors["layer_index"] == [11]
+    assert rdms(toy).rdm_descriptors["layer_index"] == [0, 1]  # control: what cannot say is counted

@@ -86,3 +86,9 @@ def test_rule_says_how():
         found.rule == "6 subjects, lower: each against the others, upper: against all; pooled as mean of z-scored RDMs"
     )
     assert "upper for pure noise: 0.41" in repr(found)
+
+
+def test_rdms_without_a_pair_in_common_have_no_pool():
+    halves = np.where([[1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]], 1.0, np.nan)
+    with pytest.raises(OptionError, match="no pair of stimuli has a dissimilarity in all 2 RDMs"):
+        pool(halves, "spearman")

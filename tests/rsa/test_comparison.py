@@ -7,7 +7,7 @@ from scipy.stats import rankdata, spearmanr
 from netphys.errors import MatchError, OptionError
 from netphys.rsa import COMPARISONS, compare
 from netphys.rsa.comparison import midranks
-from netphys.rsa.pairs import n_stimuli_of, pairs_of_stimuli
+from netphys.rsa.pairs import pairs_of_stimuli
 
 
 def some_rdms(values, ids=None):
@@ -109,7 +109,3 @@ def test_errors():
     for kind, text, call in cases:
         with pytest.raises(kind, match=text):
             call()
-
-
-def test_number_of_stimuli():
-    assert [n_stimuli_of(n * (n - 1) // 2) for n in (2, 3, 92, 1000, 30000)] == [2, 3, 92, 1000, 30000]

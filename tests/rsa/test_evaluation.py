@@ -219,6 +219,11 @@ def test_errors_are_one_line():
         (OptionError, "subject 'chabo' has 2 RDMs", lambda: evaluate(twice, of_two)),
         (OptionError, "constant", lambda: evaluate(models, np.ones(PAIRS))),
         (OptionError, "n_bootstraps=-1", lambda: evaluate(models, data, n_bootstraps=-1)),
+        (OptionError, "n_bootstraps=2.5: it must be a whole number", lambda: evaluate(models, data, n_bootstraps=2.5)),
+        (OptionError, "2 stimuli are too few", lambda: evaluate(np.ones(1), np.ones(1))),
+        (OptionError, "2 stimuli, which have one dissimilarity", lambda: compare(np.ones(1), np.ones(1))),
+        (OptionError, "of 1 stimuli; an RDM needs at least 2", lambda: rdms(np.ones((1, 9)))),
+        (OptionError, "netphys.rdms\\(x\\) makes RDMs", lambda: evaluate(object(), data)),
         (OptionError, "has 4 RDMs; a dict holds one a name", lambda: evaluate({"a": data}, data)),
         (MatchError, "1 of 16 stimuli of the data RDMs are not among", lambda: evaluate(twice, unknown)),
         (MatchError, "have 16 stimuli, the data RDMs have 15", lambda: evaluate(models, data[:, :105])),
@@ -246,3 +251,94 @@ def test_arrays_need_no_rsatoolbox():
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"rsatoolbox", "matplotlib", "torch", "pandas"} & set(loaded)
+
+
+def of_network(network, training, seed):
+    found = rdms({"fc": np.random.default_rng(seed).normal(size=(N, 9)), "a/b": np.eye(N)}, stimulus_ids=range(N))
+    found.rdm_descriptors.update(network=[network] * 2, training=[training] * 2)
+    return found
+
+
+def two_networks():
+    from rsatoolbox.rdm import concat
+
+    both = concat([of_network("A", "pretrained", 0), of_network("B", "untrained", 1)])
+    brain = rdms(np.random.default_rng(2).normal(size=(N, 9)), stimulus_ids=range(N))
+    with pytest.warns(UserWarning, match="constant RDM"):  # the identity has equal dissimilarities
+        return evaluate(both, brain, n_bootstraps=30)
+
+
+def test_every_row_has_the_training_of_its_network():
+    found = two_networks()
+    assert found.training == ("pretrained", "pretrained", "untrained", "untrained")  # not the first one's for all
+    assert found.to_frame()["training"].tolist() == list(found.training)
+    assert evaluate(*models_and_data(), n_bootstraps=0).training == ("none",) * 3
+    assert evaluate(*models_and_data(), n_bootstraps=0, training="vicreg").training == ("vicreg",) * 3
+
+
+def test_a_layer_of_two_networks_is_named_with_its_network_or_refused():
+    found = two_networks()
+    with pytest.raises(OptionError, match=r"'fc' names 2 models of this result; say which: 'A/fc', 'B/fc'"):
+        found.difference("fc", "fc")
+    by_name, by_pair = found.difference("A/fc", "B/fc"), found.difference(("A", "fc"), ("B", "fc"))
+    assert by_name.estimate == by_pair.estimate == found.scores[0] - found.scores[2] != 0
+    assert (by_name.first, by_name.second) == ("A fc", "B fc")
+    assert np.isnan(found.difference("A/a/b", "B/a/b").estimate)  # a name with a slash of its own
+    with pytest.raises(LayerNotFound, match="no layer 'C/fc' in this result; near: .*'A/fc'"):
+        found.difference("C/fc", "A/fc")
+    with pytest.raises(LayerNotFound, match="no layer 'fc/A'"):
+        found.difference(("fc", "A"), "A/fc")
+
+
+def test_stimuli_without_any_dissimilarity_are_neither_drawn_nor_counted():
+    models, data = labelled()
+    ids = list(data.pattern_descriptors["stimulus_id"])
+    patterns = np.random.default_rng(0).normal(size=(N, 8))
+    patterns[[1, 5, 6, 9]] = 1.0  # constant: no dissimilarity
+    with pytest.warns(UserWarning, match="a constant pattern for 4 of 16"):
+        lacking = rdms(patterns, stimulus_ids=ids)
+    with pytest.warns(UserWarning) as told:
+        found = evaluate(lacking, data, n_bootstraps=200)
+    names = [str(each.message) for each in told if "left out" in str(each.message)]
+    assert names == [
+        "4 of 16 stimuli have no dissimilarity in all RDMs and are left out: "
+        f"{ids[1]!r}, {ids[5]!r}, {ids[6]!r} and 1 more"
+    ]
+    rest = np.delete(np.arange(N), [1, 5, 6, 9])
+    alone = evaluate(
+        rdms(patterns[rest], stimulus_ids=[ids[k] for k in rest]),
+        data.subset_pattern("stimulus_id", [ids[k] for k in rest]),
+        n_bootstraps=200,
+    )
+    assert (found.n_stimuli, found.dof) == (12, 11) == (alone.n_stimuli, alone.dof)  # 16 and 15 before
+    np.testing.assert_array_equal(found.draws_scores, alone.draws_scores)
+    np.testing.assert_array_equal(found.ci_low, alone.ci_low)
+    assert found.kept == pytest.approx(66 / 120) and alone.kept == 1
+    assert (found.to_frame()["n_stimuli"] == 12).all()
+    assert found.difference("model 0", "model 0").estimate == 0
+    whole = evaluate(models, data, n_bootstraps=0)
+    assert whole.n_stimuli == N  # control: nothing is left out where nothing is missing
+
+
+def test_neural_data_are_taken_as_they_come():
+    from netphys.neural import NeuralData
+    from netphys.rsa import bootstrap, noise_ceiling, plot_rdm
+
+    models, of_animals = labelled()
+    ids = tuple(of_animals.pattern_descriptors["stimulus_id"])
+    vectors = of_animals.get_vectors()
+    data = NeuralData("rdms", ids, ("chabo", "tito"), "IT", "toy", "made up", dissimilarities=vectors)
+    np.testing.assert_array_equal(compare(models, data), compare(models, of_animals))
+    assert noise_ceiling(data) == noise_ceiling(of_animals)
+    found, expected = (evaluate(models, each, n_bootstraps=20) for each in (data, of_animals))
+    np.testing.assert_array_equal(found.draws_scores, expected.draws_scores)
+    assert found.region == "IT" and found.subjects == ("chabo", "tito")
+    draws = np.array([[0, 1, 2, 3, 4]])
+    np.testing.assert_array_equal(bootstrap(models, data, draws=draws), bootstrap(models, of_animals, draws=draws))
+    assert evaluate(data, of_animals, n_bootstraps=0).layers == ("chabo", "tito")
+    with pytest.raises(OptionError, match="draws one RDM, got 2"):
+        plot_rdm(data)
+    with pytest.raises(OptionError, match="layers= chooses from a recording"):
+        rdms(data, layers=["a"])
+    with pytest.raises(MatchError, match="differ from those that x carries"):
+        rdms(data, stimulus_ids=list("abcdefghijklmnop"))

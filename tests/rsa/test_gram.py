@@ -96,3 +96,13 @@ def test_errors_say_what_is_wrong():
         gram_of_blocks([patterns(), patterns(n=11)], shift="none")
     with pytest.raises(OptionError, match="stimulus x unit"):
         gram_of_blocks([np.array([["a"]])], shift="none")
+
+
+def test_constant_is_told_over_all_blocks():
+    x = patterns(units=30)
+    x[0], x[1], x[2] = 7.0, np.repeat([7.0, 8.0, 9.0], 10), 0.0  # constant, constant in each block only, zero
+    blocks = [x[:, start : start + 10] for start in range(0, 30, 10)]
+    assert np.flatnonzero(gram_of_blocks(blocks, shift="stimulus").constant).tolist() == [0, 2]
+    assert np.flatnonzero(gram_of_blocks(blocks, shift="none").constant).tolist() == [2]
+    each = [np.flatnonzero(gram_of_blocks([block], shift="stimulus").constant).tolist() for block in blocks]
+    assert each == [[0, 1, 2]] * 3  # control: a block alone cannot tell

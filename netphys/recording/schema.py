@@ -1,0 +1,225 @@
+"""What a recording's file must hold, checked once when it is opened: a stranger's file ends in one line.
+
+Our own file is known by its checksums: one of each layer's values, and one of everything that is said about them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import numpy as np
+
+from netphys.errors import FileError, MatchError, RecordingError
+from netphys.guards import first_line, guarded_hdf5
+from netphys.matching import require_unique
+from netphys.provenance import digest
+
+__all__ = [
+    "DIMS", "FORMAT", "STATEMENTS", "Entry", "escape", "read_header", "read_schema", "statement_digest", "unescape",
+    "verify",
+]  # fmt: skip
+
+FORMAT = "netphys-recording-1"
+DIMS = {2: ("unit",), 3: ("unit", "token"), 4: ("unit", "y", "x"), 5: ("unit", "time", "y", "x")}
+STATEMENTS = ("format", "digest", "network", "training", "keep", "dtype", "layers", "provenance")  # texts at the root
+_BUDGET = 1 << 50  # bytes that a recording may claim: it is read in pieces
+_READ_BYTES = 16 << 20  # of a layer at a time, to check it
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A layer of a recording, as patterns look at it."""
+
+    name: str
+    kind: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]  # of one stimulus
+    index: int  # its place among all layers of the network, where that is known, else in the recording
+    is_leaf: bool = True
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Read what a recording's file says of itself.
+
+    Raises
+    ------
+    RecordingError
+        If it is no recording, or not whole.
+    """
+    with _opened(path) as file:
+        return _header(path, file)
+
+
+def read_schema(path: Path) -> tuple[dict[str, Any], tuple[Entry, ...], tuple[str, ...]]:
+    """Read a recording's header, its layers and its stimuli, and see that they fit together.
+
+    Raises
+    ------
+    RecordingError
+        If something is missing, or of another kind, or layers disagree about their stimuli.
+    """
+    with _opened(path) as file:
+        header = _header(path, file)
+        entries, ids = [], None
+        for place, layer in enumerate(header["layers"]):
+            group = _group(path, file, layer)
+            entries.append(_entry(path, group, layer, place))
+            own = _ids(path, group, layer)
+            if ids is not None and own != ids:
+                raise RecordingError(f"{path}: layers {header['layers'][0]!r} and {layer!r} have other stimulus_ids")
+            ids = own
+    return header, tuple(entries), ids or ()
+
+
+def verify(path: Path | str) -> None:
+    """Compare a recording with the checksums of its making: one reading of the file.
+
+    Raises
+    ------
+    RecordingError
+        If a byte of an activation, of an id or of what the file says was changed, or the file has no checksums.
+    """
+    path = Path(path)
+    header, entries, ids = read_schema(path)
+    sums = {}
+    with _opened(path) as file:
+        for entry in entries:
+            group = _group(path, file, entry.name)
+            sums[entry.name] = str(group.attrs.get("sha256", ""))
+            if not sums[entry.name]:
+                raise RecordingError(f"{path} has no checksums, so that damage cannot be told; record it again")
+            if _values_digest(group["activation"]) != sums[entry.name]:
+                raise RecordingError(f"{path}: layer {entry.name!r} is not what was written (checksum)")
+        statements = {key: file.attrs[key] for key in STATEMENTS}
+    if header.get("sha256") != statement_digest(statements, sums, ids):
+        raise RecordingError(f"{path}: what it says of itself is not what was written (checksum)")
+
+
+def statement_digest(statements: Mapping[str, Any], sums: Mapping[str, str], ids: tuple[str, ...]) -> str:
+    """Digest what a file says of itself: its texts, the checksums of its layers, its stimuli."""
+    return digest({"statements": {key: str(statements[key]) for key in STATEMENTS}, "layers": sums, "ids": list(ids)})
+
+
+def escape(layer: str) -> str:
+    """Make a layer's name one HDF5 name.
+
+    Examples
+    --------
+    >>> escape("encoder/0"), unescape("encoder%2F0")
+    ('encoder%2F0', 'encoder/0')
+    """
+    return quote(layer, safe="#:[]() ").replace(".", "%2E") if layer in (".", "..") else quote(layer, safe=".#:[]() ")
+
+
+def unescape(name: str) -> str:
+    """Turn an HDF5 name back into a layer's name."""
+    return unquote(name)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a recording's file; whatever is wrong with it is a RecordingError."""
+    if not path.is_file():
+        partial = path.with_name(path.name + ".partial")
+        hint = f"; {partial.name} is one that is not finished: give the same command again" if partial.is_dir() else ""
+        raise RecordingError(f"no recording at {path}{hint}")
+    try:
+        with guarded_hdf5(path, budget=_BUDGET) as file:
+            yield file
+    except RecordingError:
+        raise
+    except FileError as error:
+        if error.__cause__ is None:  # it points elsewhere, or claims too much
+            raise RecordingError(str(error)) from None
+        raise RecordingError(f"{path} is damaged or not HDF5 ({first_line(error.__cause__)})") from None
+
+
+def _header(path: Path, file: Any) -> dict[str, Any]:
+    """Read the attributes of the root."""
+    header = {key: _plain(value) for key, value in file.attrs.items()}
+    if header.get("format") != FORMAT or header.get("complete") is not True:
+        raise RecordingError(f"{path} is not a recording of netphys (format {header.get('format')!r})")
+    for key in STATEMENTS:
+        if not isinstance(header.get(key), str):
+            raise RecordingError(f"{path} does not say its {key}; record it again")
+    for key in ("layers", "provenance"):
+        try:
+            header[key] = json.loads(header[key])
+        except (ValueError, RecursionError):
+            raise RecordingError(f"{path}: its attribute {key} is no JSON; record it again") from None
+    names = header["layers"]
+    if not isinstance(names, list) or not names or not all(isinstance(each, str) and each for each in names):
+        raise RecordingError(f"{path} names no layers; record it again")
+    if len(set(names)) != len(names):
+        raise RecordingError(f"{path} names a layer twice; record it again")
+    if not isinstance(header["provenance"], dict):
+        raise RecordingError(f"{path}: its provenance is no table; record it again")
+    return header
+
+
+def _group(path: Path, file: Any, layer: str) -> Any:
+    """Find a layer's group."""
+    import h5py
+
+    root = file.get("layers")
+    group = root.get(escape(layer)) if isinstance(root, h5py.Group) else None
+    if not isinstance(group, h5py.Group):
+        raise RecordingError(f"{path} lacks the layer {layer!r} that it names; record it again")
+    return group
+
+
+def _entry(path: Path, group: Any, layer: str, place: int) -> Entry:
+    """Check one layer's activations."""
+    import h5py
+
+    data = group.get("activation")
+    if not isinstance(data, h5py.Dataset) or data.shape is None or data.dtype.kind != "f" or data.ndim not in DIMS:
+        raise RecordingError(f"{path}: layer {layer!r} has no activation (stimulus, unit, ...) of floats")
+    dims = tuple(dim.label for dim in data.dims)
+    if dims not in {("stimulus", *each) for each in DIMS.values()}:
+        raise RecordingError(f"{path}: layer {layer!r} has the axes {dims}, expected ('stimulus', 'unit', ...)")
+    kind, index = _plain(group.attrs.get("kind", "")), _plain(group.attrs.get("index", place))
+    if not isinstance(kind, str) or not isinstance(index, int):
+        raise RecordingError(f"{path}: layer {layer!r} does not say its kind and index; record it again")
+    return Entry(layer, kind, dims[1:], tuple(data.shape[1:]), index)
+
+
+def _ids(path: Path, group: Any, layer: str) -> tuple[str, ...]:
+    """Check one layer's stimulus ids."""
+    import h5py
+
+    data = group.get("stimulus_id")
+    if not isinstance(data, h5py.Dataset) or data.ndim != 1 or h5py.check_string_dtype(data.dtype) is None:
+        raise RecordingError(f"{path}: layer {layer!r} has no stimulus_id; record it again")
+    ids = tuple(data.asstr()[:])
+    if len(ids) != group["activation"].shape[0]:
+        raise RecordingError(
+            f"{path}: layer {layer!r} has {len(ids)} stimulus_ids for {group['activation'].shape[0]} rows"
+        )
+    try:
+        require_unique(ids, what=f"{path}, layer {layer!r}")
+    except MatchError as error:
+        raise RecordingError(str(error)) from None
+    return ids
+
+
+def _values_digest(data: Any) -> str:
+    """Digest a layer's values in C order, as they were when they were packed."""
+    sha = hashlib.sha256()
+    a_row = max(1, int(np.prod(data.shape[1:])) * data.dtype.itemsize)
+    rows = data.chunks[0] if data.chunks else 1
+    step = max(rows, _READ_BYTES // a_row // rows * rows)
+    for first in range(0, data.shape[0], step):
+        sha.update(np.ascontiguousarray(data[first : first + step]).reshape(-1).view(np.uint8).data)
+    return sha.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value.item() if isinstance(value, np.generic) else value
