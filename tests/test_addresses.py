@@ -34,7 +34,8 @@ def test_what_is_not_key_value_is_refused(address: str) -> None:
 def test_a_key_said_twice_and_a_value_that_is_no_number_are_refused() -> None:
     with pytest.raises(AddressError, match="says n twice"):
         split_address("a?n=1&n=2")
-    for text, reason in (("many", "a whole number is wanted"), ("0", "at least 1, at most 9"), ("10", "at least 1, at most 9")):
+    limits = "at least 1, at most 9"
+    for text, reason in (("many", "a whole number is wanted"), ("0", limits), ("10", limits)):
         _, query = split_address(f"a?n={text}")
         with pytest.raises(AddressError, match=rf"n={text} is not understood \(.*{reason}"):
             query.take("n", integer(1, 9), 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netphys.figures.style import paper_style
 from netphys.files import committing, ensure_folder, write_json, write_text
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def save_figure(figure: Figure, stem: Path | str, *, data: pd.DataFrame | None, 
     paths = []
     for suffix, metadata in ((".pdf", {"CreationDate": None, "Producer": None, "Creator": "netphys"}), (".png", {})):
         path = stem.with_name(stem.name + suffix)
-        with committing(path) as temporary:
+        with committing(path) as temporary, paper_style():
             figure.savefig(temporary, format=suffix[1:], metadata=metadata)
         paths.append(path)
     if data is not None:

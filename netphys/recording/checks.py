@@ -29,7 +29,7 @@ def require_independent(
     """See that a stimulus' activations are its own: the same beside itself as beside another stimulus.
 
     Two forwards of two images, no further than the deepest layer. The other stimulus is the second of the set; where
-    there is none, or it is the same, the first one turned by 180 degrees.
+    there is none, or it is the same, the first one turned by 180 degrees and at half its contrast.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def require_independent(
     alone = prepare(network, stimuli.images([0, 0]), device)
     beside = prepare(network, stimuli.images([0, min(1, len(stimuli) - 1)]), device)
     if torch.equal(beside[0], beside[1]):
-        beside = torch.stack([beside[0], beside[0].flip(list(range(beside.ndim - 1))[-2:])])
+        beside = torch.stack([beside[0], beside[0].flip(list(range(beside.ndim - 1))[-2:]) / 2])
     first, second = (_first_rows(network, layers, images, seed) for images in (alone, beside))
     for layer in layers:
         one, other = first.get(layer.name), second.get(layer.name)

@@ -101,7 +101,9 @@ def ceiling_of(values: Float[np.ndarray, "subject pair"], method: str) -> NoiseC
     # the pool of the others: with the subject inside, its own noise would raise the lower bound
     of_others = [similarity((total - parts[s])[None], values[s][None], method)[0, 0] for s in range(n)]
     rule = f"{n} subjects, lower: each against the others, upper: against all; pooled as {_POOLED[method]}"
-    return NoiseCeiling(float(np.mean(of_others)), float(of_all.mean()), rule, n, _noise_only(values, method))
+    noise_only = _noise_only(values, method)
+    rule += f"; unrelated RDMs would give an upper bound of {noise_only:.2f}"
+    return NoiseCeiling(float(np.mean(of_others)), float(of_all.mean()), rule, n, noise_only)
 
 
 def pool(values: Float[np.ndarray, "subject pair"], method: str) -> Float[np.ndarray, " pair"]:

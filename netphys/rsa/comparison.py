@@ -29,6 +29,7 @@ __all__ = [
     "similarity",
 ]
 
+_OTHER_NAMES = {"pearson": "corr", "pearsonr": "corr", "correlation": "corr", "spearmanr": "spearman", "rho_a": "rho-a"}
 MEASURE_NAMES = {  # as figures and captions write them
     "spearman": "Spearman's ρ",
     "corr": "Pearson's r",
@@ -84,7 +85,9 @@ def compare(a: Any, b: Any, *, method: str = "spearman") -> Float[np.ndarray, "a
 def check_comparison(method: str) -> str:
     """Return the method if there is one of that name, else raise an OptionError with the near names."""
     if method not in COMPARISONS:
-        raise OptionError(f"no comparison {method!r}{near(str(method), COMPARISONS)}")
+        other = _OTHER_NAMES.get(str(method).lower())
+        hint = f"; here it is {other!r}" if other else near(str(method), COMPARISONS)
+        raise OptionError(f"no comparison {method!r}{hint}")
     return method
 
 

@@ -71,7 +71,7 @@ def plot_rdm(
     rdm : rsatoolbox.rdm.RDMs or NeuralData with one RDM, or array (pair,) or (stimulus, stimulus)
         What to draw. Pairs without a dissimilarity are grey.
     ax : matplotlib Axes, optional
-        Where; the current Axes by default.
+        Where; a new figure by default.
     order : sequence, optional
         Stimuli in the order to draw them: row numbers, or stimulus ids.
     groups : sequence or mapping, optional
@@ -153,12 +153,12 @@ def agreement_label(method: str) -> str:
 
 
 def _axes(ax: Axes | None) -> Axes:
-    """Take the given Axes, else the current one."""
+    """Take the given Axes, else those of a new figure: two results in a row must not be drawn over each other."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt
 
-    return plt.gca()
+    return plt.figure(figsize=(4.5, 3.2), layout="constrained").subplots()
 
 
 def _one(rdm: Any) -> tuple[RDMSet, str]:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from rsatoolbox.rdm import RDMs
 
 __all__ = [
-    "MEASURES",
     "REFERENCE",
     "agreement_caption",
     "best_layers",
@@ -116,7 +115,7 @@ def agreement_caption(options: RSAOptions, scores: pd.DataFrame) -> str:
         interval = "No intervals were asked for (n_bootstraps = 0)."
     ceilings = (
         "Grey bands are noise ceilings over subjects (lower: each subject with the mean of the others; upper: with the "
-        "mean of all)."
+        "mean of all, which unrelated RDMs of S subjects would put at about 1/√S)."
         if scores["ceiling_low"].notna().any()
         else "A single RDM of neural data has no noise ceiling."
     )

@@ -13,7 +13,7 @@ from netphys.files import ensure_folder, slug, write_json, write_text
 from netphys.provenance import provenance, versions
 from netphys.studies.captions import agreement_caption, findings, rdm_caption, shown_rdms
 from netphys.studies.methods import analysis_text, references_text, rsa_references, software_text
-from netphys.studies.page import paragraphs, render, summary_rows, write_if_changed
+from netphys.studies.page import paragraphs, render, shown_figures, summary_rows, write_if_changed
 from netphys.studies.rdm_files import pooled, save_rdms
 from netphys.studies.steps import is_study
 from netphys.studies.study import FEW, RSAOptions
@@ -217,10 +217,9 @@ def _write_page(
         title=f"RSA: {', '.join(recordings)} and {data.name}",
         description=f"{data.name}: {data.source}.",
         summary=summary_rows(scores),
-        figures=[
-            {"name": "agreement", "caption": agreement_caption(rsa, scores)},
-            {"name": "rdms", "caption": rdm_caption(data.name, column)},
-        ],
+        figures=shown_figures(
+            folder, {"agreement": agreement_caption(rsa, scores), "rdms": rdm_caption(data.name, column)}
+        ),
         networks=[_row(name, recording) for name, recording in recordings.items()],
         methods=paragraphs(methods),
         scores="rsa.csv",

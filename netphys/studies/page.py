@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netphys.figures.style import PAGE
 from netphys.files import slug, write_text
 from netphys.provenance import versions
 from netphys.studies.captions import REFERENCE, best_layers
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from netphys.studies.made import Made
 
-__all__ = ["paragraphs", "render", "summary_rows", "write_if_changed", "write_page"]
+__all__ = ["paragraphs", "render", "shown_figures", "summary_rows", "write_if_changed", "write_page"]
 
 
 def write_page(made: Made) -> None:
@@ -27,7 +29,7 @@ def write_page(made: Made) -> None:
         title=made.study.title,
         description=" ".join(made.study.description.split()),
         summary=summary_rows(made.scores),
-        figures=[{"name": name, "caption": caption} for name, caption in made.captions.items()],
+        figures=shown_figures(made.folder, made.captions),
         networks=[_network_row(made, entry) for entry in made.study.networks],
         methods=paragraphs(methods),
         scores="scores.csv",
@@ -37,6 +39,18 @@ def write_page(made: Made) -> None:
     )
     for name, text in (("study.toml", study_toml(made.given)), ("methods.md", methods), ("index.html", page)):
         write_if_changed(made.folder / name, text)
+
+
+def shown_figures(folder: Path, captions: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Describe figures for the template; each is shown at its size on paper, the full width of a page being 100 %."""
+    from PIL import Image
+
+    shown = []
+    for name, caption in captions.items():
+        with Image.open(folder / "figures" / f"{name}.png") as image:
+            inches = image.width / float(image.info["dpi"][0])
+        shown.append({"name": name, "caption": caption, "width": min(100, round(100 * inches / PAGE))})
+    return shown
 
 
 def write_if_changed(path: Path, text: str) -> None:

@@ -34,7 +34,7 @@ from typing import Any
 
 import msgspec
 
-from netphys.errors import StudyError, near
+from netphys.errors import OptionError, StudyError, near
 from netphys.files import slug
 
 __all__ = [
@@ -289,11 +289,14 @@ def _check(study: Study, called: str) -> None:
 
 def _check_options(options: RSAOptions, called: str) -> None:
     """Refuse measures that there are not, before anything is recorded."""
-    from netphys.rsa import COMPARISONS, METHODS
+    from netphys.rsa.comparison import check_comparison
+    from netphys.rsa.distances import check_method
 
-    for key, value, known in (("rdm", options.rdm, METHODS), ("compare", options.compare, COMPARISONS)):
-        if value not in known:
-            raise StudyError(f"study {called}: [rsa] {key} = {value!r} is not known{near(value, known)}")
+    for key, value, check in (("rdm", options.rdm, check_method), ("compare", options.compare, check_comparison)):
+        try:
+            check(value)
+        except OptionError as error:
+            raise StudyError(f"study {called}: [rsa] {key}: {error}") from None
     if options.n_bootstraps < 0:
         raise StudyError(f"study {called}: [rsa] n_bootstraps = {options.n_bootstraps}; at least 0")
     if 0 < options.n_bootstraps < FEW:

@@ -43,7 +43,7 @@ def test_every_batch_begins_in_the_state_that_was_found(caplog: pytest.LogCaptur
     before, buffers = recording_plan(net, shown, layers="layer")["network"], dict(net._buffers)
     with caplog.at_level(logging.WARNING):
         recorded = netphys.record(net, shown, layers="layer", batch_size=2)
-    expected = shown.images(range(7)) / 255 + 2
+    expected = shown.images(range(7)) / 255 + 1 + 1
     assert np.array_equal(recorded.array("layer"), expected.numpy())
     assert dict(net._buffers) == buffers and float(net.calls) == float(net.replaced) == 0
     assert net._buffers["calls"] is buffers["calls"]

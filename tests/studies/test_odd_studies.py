@@ -1,4 +1,4 @@
-"""Studies that a careless cache or page would get wrong: names like numbers, other orders, other stimuli, other code."""
+"""Studies that a careless cache or page would get wrong: odd names, other orders, other stimuli, other code."""
 
 from __future__ import annotations
 

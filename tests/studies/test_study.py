@@ -73,7 +73,7 @@ def test_a_setting_changes_one_key(write, setting, read, value):
         (MINIMAL.replace('name = "pixels"', 'nam = "pixels"'), ["networks"]),
         (MINIMAL + "[rsa]\nn_bootstrap = 3\n", ["no key 'n_bootstrap' in [rsa]", "near: 'n_bootstraps'"]),
         (MINIMAL + '[rsa]\nn_bootstraps = "many"\n', ["rsa.n_bootstraps must be a whole number, not text"]),
-        (MINIMAL + '[rsa]\ncompare = "spearmann"\n', ["[rsa] compare = 'spearmann'", "near: 'spearman'"]),
+        (MINIMAL + '[rsa]\ncompare = "spearmann"\n', ["[rsa] compare: no comparison 'spearmann'", "near: 'spearman'"]),
         ("seed = -1\n" + MINIMAL, ["seed = -1"]),
         (MINIMAL.replace('title = "t"', ""), ["lacks 'title'", "required are title, stimuli, networks, neural"]),
         (MINIMAL + 'compare_with = ["V1"]\n', ["compares with 'V1'", "'IT'"]),
