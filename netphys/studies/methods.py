@@ -139,8 +139,9 @@ def analysis_text(options: RSAOptions, scores: pd.DataFrame) -> str:
         "**Representational similarity analysis.** For every layer, all units at all positions made one pattern a "
         "stimulus; the representational dissimilarity matrix (RDM; Kriegeskorte et al., 2008) holds the "
         f"{options.rdm} distance of every pair of {stimuli}. RDMs were compared by "
-        f"{MEASURE_NAMES[options.compare]}; the score is the mean over subjects. The noise ceiling "
-        "(Nili et al., 2014) is the mean agreement of each subject with the pooled RDM of the others (lower bound) and of all (upper bound); a single RDM has none."
+        f"{MEASURE_NAMES[options.compare]}; the score is the mean over subjects. The noise ceiling (Nili et al., "
+        "2014) is the mean agreement of each subject with the pooled RDM of the others (lower bound) and of all (upper "
+        "bound); a single RDM has none."
     )
     if options.n_bootstraps:
         text += (

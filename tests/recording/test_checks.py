@@ -34,7 +34,9 @@ MIXING = {
     "batch norm": lambda x: nn.functional.batch_norm(x, None, None, training=True),
     "mean of the batch": lambda x: x - x.mean(0, keepdim=True),
     "attention over the batch": lambda x: (lambda v: (v @ v.T / 50).softmax(-1) @ v)(x.flatten(1)),
-    "sequence first, as long as the probe": lambda x: x.permute(1, 0, 2, 3)[:3, :, :, 0].mean(1)[:, None].expand(-1, 3, -1),
+    "sequence first, as long as the probe": (
+        lambda x: x.permute(1, 0, 2, 3)[:3, :, :, 0].mean(1)[:, None].expand(-1, 3, -1)
+    ),
     "a largest of all": lambda x: x / x.abs().max(),
 }  # fmt: skip
 
@@ -47,9 +49,13 @@ def test_a_layer_that_looks_across_the_batch_is_refused(how: str, n: int) -> Non
         net = Then(MIXING[how])
     if how == "a largest of all" and n == 1:
         return  # at half its contrast an image has no larger value
-    with pytest.raises(RecordingError, match="'mixes' of Then cannot be recorded: (its activations to a stim|which ax)"):
+    with pytest.raises(
+        RecordingError, match="'mixes' of Then cannot be recorded: (its activations to a stim|which ax)"
+    ):
         netphys.record(net, _shown(n), layers=["conv", "mixes"], batch_size=4)
-    assert netphys.record(net, _shown(n), layers="conv", batch_size=4).layers == ("conv",)  # no further than is asked for
+    assert netphys.record(net, _shown(n), layers="conv", batch_size=4).layers == (
+        "conv",
+    )  # no further than is asked for
 
 
 @pytest.mark.parametrize("norm", [nn.BatchNorm2d(3), nn.GroupNorm(1, 3), nn.InstanceNorm2d(3), nn.Dropout2d()])
@@ -83,6 +89,7 @@ def test_state_that_is_no_buffer_is_found() -> None:
         netphys.record(Remembers(), _shown(), layers="output")
 
 
+@pytest.mark.slow
 def test_a_network_under_torch_compile_is_recorded() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
     compiled = torch.compile(net, backend="eager")

@@ -289,6 +289,19 @@ def test_each_forward_fills_the_tape_anew(shown: Any) -> None:
     assert list(first) == ["relu", "relu#3"] and len(first["relu"]) == N and len(tape["relu"]) == 2
 
 
+@pytest.mark.parametrize("pattern", ["relu*", "kind:ReLU", "re?u", "[a:b]"])
+def test_hooks_copy_nothing_that_no_pattern_means(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, images, copied = _made(InPlace), torch.rand(2, 3, 16, 16), []
+    clone = torch.Tensor.clone
+    monkeypatch.setattr(torch.Tensor, "clone", lambda tensor: copied.append(tensor.shape) or clone(tensor))
+    if pattern == "[a:b]":
+        net, pattern = nn.Sequential(nn.Sequential(net, nn.Identity()), nn.Identity()), "0[1:]"
+    with netphys.hooks(net, pattern) as tape:
+        net(images)
+    # of a slice every child may be meant until all have answered; what is below or beside it never
+    assert len(tape) == 1 and len(copied) == (1 if pattern != "0[1:]" else 6)
+
+
 def test_gradients_flow_through_what_was_recorded() -> None:
     net, images = _made(InPlace), torch.rand(2, 3, 16, 16, requires_grad=True)
     with netphys.hooks(net, "conv1") as tape:

@@ -116,7 +116,9 @@ CASES: dict[str, tuple[Callable[..., torch.Tensor], dict[str, nn.Module], tuple[
         lambda m, x: m.fc(m.conv(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
         {"conv": nn.Conv2d(3, 8, 1), "fc": nn.Linear(8, 5)}, (5, 8, 8), False,
     ),
-    "torch.permute": (lambda m, x: torch.permute(m.conv(x), (0, 2, 3, 1)), {"conv": nn.Conv2d(3, 8, 1)}, (8, 8, 8), True),
+    "torch.permute": (
+        lambda m, x: torch.permute(m.conv(x), (0, 2, 3, 1)), {"conv": nn.Conv2d(3, 8, 1)}, (8, 8, 8), True,
+    ),
     "movedim": (lambda m, x: m.conv(x).movedim(1, -1), {"conv": nn.Conv2d(3, 8, 1)}, (8, 8, 8), True),
     "swapaxes": (lambda m, x: m.conv(x).flatten(2).swapaxes(1, 2), {"conv": nn.Conv2d(3, 8, 1)}, (8, 64), True),
     "mT": (lambda m, x: m.conv(x).flatten(2).mT, {"conv": nn.Conv2d(3, 8, 1)}, (8, 64), True),
@@ -129,15 +131,19 @@ CASES: dict[str, tuple[Callable[..., torch.Tensor], dict[str, nn.Module], tuple[
     "pooled": (lambda m, x: F.max_pool2d(m.conv(x), 2), {"conv": nn.Conv2d(3, 8, 1)}, (8, 4, 4), False),
     "one unit": (lambda m, x: m.conv(x).relu().permute(0, 2, 3, 1), {"conv": nn.Conv2d(3, 1, 1)}, (1, 8, 8), True),
     "norm over units": (
-        lambda m, x: m.norm(m.conv(x).flatten(2).mT), {"conv": nn.Conv2d(3, 8, 1), "norm": nn.LayerNorm(8)}, (8, 64), True,
+        lambda m, x: m.norm(m.conv(x).flatten(2).mT),
+        {"conv": nn.Conv2d(3, 8, 1), "norm": nn.LayerNorm(8)}, (8, 64), True,
     ),
     "instance norm": (
         lambda m, x: F.gelu(m.norm(m.conv(x.flatten(2)))),
         {"conv": nn.Conv1d(3, 8, 1), "norm": nn.InstanceNorm1d(8)}, (8, 64), False,
     ),
-    "embedding": (lambda m, x: m.table((x[:, 0].flatten(1) > 0.5).long()), {"table": nn.Embedding(2, 7)}, (7, 64), True),
+    "embedding": (
+        lambda m, x: m.table((x[:, 0].flatten(1) > 0.5).long()), {"table": nn.Embedding(2, 7)}, (7, 64), True,
+    ),
     "single-headed attention": (
-        lambda m, x: (lambda v: (v @ v.mT).softmax(-1) @ v)(m.fc(x.flatten(2).mT)), {"fc": nn.Linear(3, 8)}, (8, 64), True,
+        lambda m, x: (lambda v: (v @ v.mT).softmax(-1) @ v)(m.fc(x.flatten(2).mT)),
+        {"fc": nn.Linear(3, 8)}, (8, 64), True,
     ),
     "fused attention, two heads": (
         lambda m, x: (
@@ -159,7 +165,7 @@ def test_the_guesses_that_were_made_before_are_seen_to_fail() -> None:
     """Control: by the number of axes, and by the last module that says anything, several cases come out wrong."""
     kinds = {"Linear": True, "LayerNorm": True}  # units last; all else that has parameters, first
     wrong = []
-    for case, (run, modules, shape, moved) in CASES.items():
+    for case, (_, modules, shape, moved) in CASES.items():
         told = [kinds.get(type(each).__name__, False) for each in modules.values()][-1]
         if (len(shape) == 2 or told) != moved:
             wrong.append(case)

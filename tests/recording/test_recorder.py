@@ -18,7 +18,6 @@ from netphys.networks import Network, Preprocess
 from netphys.recording import shards as sharding
 from netphys.recording.recorder import recording_digest, recording_plan
 
-
 COUNTING: list[Any] = []  # handles of torch's own hooks
 
 
@@ -173,7 +172,9 @@ class Windows(nn.Module):
 
 
 def test_a_layer_that_folds_windows_into_the_batch_is_refused() -> None:
-    with pytest.raises(RecordingError, match=r"'inside' .* its first dimension is not the batch: \(12, 3, 4, 4\) for 3"):
+    with pytest.raises(
+        RecordingError, match=r"'inside' .* its first dimension is not the batch: \(12, 3, 4, 4\) for 3"
+    ):
         netphys.record(Windows(), _shown(8), layers="inside", batch_size=8)
     assert netphys.record(Windows(), _shown(8), layers=["before", "after"]).layers == ("before", "after")
 
@@ -358,6 +359,109 @@ def test_a_recording_begun_without_a_shard_leaves_nothing(tmp_path: Path, monkey
         netphys.record(_chain(), _shown(8), layers="1", into=path, batch_size=4, sinks=[Moments(stop_at=0)])
     assert not list(tmp_path.iterdir())
     assert netphys.record(_chain(), _shown(8), layers="2", into=path, batch_size=4).layers == ("2",)
+
+
+class Top(Moments):
+    """A sink with an option, or one that does not say what its options are."""
+
+    def __init__(self, k: int, *, stop_at: int | None = None) -> None:
+        super().__init__(stop_at)
+        self.k = k
+
+    def plan(self) -> dict[str, Any]:
+        return {"k": self.k}
+
+
+def test_a_sink_goes_on_only_with_the_options_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "rec.h5"
+    _begun(path, monkeypatch, sinks=[Top(2, stop_at=20)])
+    options = {"layers": ["1", "2"], "batch_size": 4, "into": path}
+    with pytest.raises(RecordingError, match=r"was begun with other options of the sink Top; remove it \(or --force\)"):
+        netphys.record(_chain(), _shown(30), **options, sinks=[Top(6)])
+    sink = Top(2)
+    netphys.record(_chain(), _shown(30), **options, sinks=[sink])
+    assert sink.sums["1"][0] == 30
+
+
+def test_a_sink_without_a_plan_is_fed_but_does_not_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Moments, "plan")
+    path, options = tmp_path / "rec.h5", {"layers": ["1", "2"], "batch_size": 4}
+    _begun(path, monkeypatch)
+    with pytest.raises(RecordingError, match=r"cannot go on with the sink .*Moments, which has no plan\(\) that says"):
+        netphys.record(_chain(), _shown(30), **options, into=path, sinks=[Moments()])
+    sink = Moments()
+    netphys.record(_chain(), _shown(30), **options, into=path, sinks=[sink], force=True)
+    assert sink.sums["1"][0] == 30
+
+
+def test_a_damaged_shard_is_named_and_begun_anew_by_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, options = tmp_path / "rec.h5", {"layers": ["1", "2"], "batch_size": 4}
+    _begun(path, monkeypatch)
+    shard = Path(f"{path}.partial", "shard-00001.bin")
+    data = bytearray(shard.read_bytes())
+    data[5] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(RecordingError, match=r"shard-00001.bin is not what was written \(checksum\)"):
+        netphys.record(_chain(), _shown(30), **options, into=path, sinks=[Moments()])
+    forced = netphys.record(_chain(), _shown(30), **options, into=path, sinks=[Moments()], force=True)
+    assert np.array_equal(forced.array("2"), netphys.record(_chain(), _shown(30), **options).array("2"))
+
+
+def test_an_error_in_the_first_shard_leaves_nothing_and_later_ones_leave_whole_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Large(nn.Identity):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * 1e6
+
+    with pytest.raises(RecordingError, match="too large for float16"):
+        netphys.record(Large(), _shown(4), layers="output", dtype="float16", into=tmp_path / "rec.h5")
+    assert not list(tmp_path.iterdir())
+    _begun(tmp_path / "rec.h5", monkeypatch)  # control: what can go on stays
+
+
+def test_a_partial_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.txt").write_text("mine")
+    (tmp_path / "rec.h5.partial").symlink_to(elsewhere)
+    for force in (False, True):
+        with pytest.raises(RecordingError, match="rec.h5.partial is a link to elsewhere"):
+            netphys.record(_chain(), _shown(4), layers="1", into=tmp_path / "rec.h5", force=force)
+    assert (elsewhere / "mine.txt").read_text() == "mine"
+
+
+def test_shards_of_another_network_are_never_taken_whatever_of_the_folder_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, options = tmp_path / "rec.h5", {"layers": ["1", "2"], "batch_size": 4, "sinks": []}
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        other = nn.Sequential(*(nn.Conv2d(3, 3, 3, padding=1) for _ in range(6)))
+    expected = netphys.record(other, _shown(30), **options).array("2")
+    for left in ("journal.jsonl", "plan.json"):
+        _begun(path, monkeypatch)
+        Path(f"{path}.partial", left).unlink()
+        assert np.array_equal(netphys.record(other, _shown(30), **options, into=path).array("2"), expected)
+        path.unlink()
+
+
+def test_a_module_of_two_names_is_called_by_the_first() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.ReLU()
+            self.b, self.c = self.a, nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.b(self.c(self.a(x)))
+
+    for pattern in ("b", "b#2"):
+        with pytest.raises(LayerNotFound, match="'b' is the same module as 'a'; its calls are a, a#2"):
+            netphys.record(Twice(), _shown(2), layers=pattern)
+        with pytest.raises(LayerNotFound, match="'b' is the same module as 'a'"), netphys.hooks(Twice(), pattern):
+            pass
+    assert netphys.record(Twice(), _shown(2), layers="a*").layers == ("a", "a#2")
 
 
 def test_no_space_is_refused_in_advance_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -36,7 +35,9 @@ def _peak(given: Any, rows: Any, units: Any, max_bytes: int) -> int:
 
 
 @pytest.mark.parametrize("max_bytes", [1, 1 << 16, 1 << 62])
-@pytest.mark.parametrize("units", [None, [], [399], [7, 3, 3, 200, 4], list(range(0, 400, 7)), list(range(399, -1, -1))])
+@pytest.mark.parametrize(
+    "units", [None, [], [399], [7, 3, 3, 200, 4], list(range(0, 400, 7)), list(range(399, -1, -1))]
+)
 @pytest.mark.parametrize("rows", [None, [], [5999], [5, 9], [4000, 0, 1, 2, 511, 512], list(range(1000, 1500))])
 def test_they_are_what_numpy_gives(data: Any, rows: Any, units: Any, max_bytes: int) -> None:
     for given in (data["a"], data["a"][:]) if max_bytes != 1 or rows == [5, 9] else ():

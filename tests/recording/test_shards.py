@@ -44,7 +44,9 @@ def test_rows_come_back_in_blocks_of_any_size(folder: Path, step: int) -> None:
     assert list(starts) == list(range(0, 10, step)) and np.array_equal(np.concatenate(parts), expected)
 
 
-@pytest.mark.parametrize("tail", [b'{"file": "shard-000', b"\xff\x00 torn", b'{"file": 3}\n', b"[]\n", b"3\n", b"null\n"])
+@pytest.mark.parametrize(
+    "tail", [b'{"file": "shard-000', b"\xff\x00 torn", b'{"file": 3}\n', b"[]\n", b"3\n", b"null\n"]
+)
 def test_a_torn_line_of_the_journal_is_dropped(folder: Path, tail: bytes) -> None:
     journal = folder / "journal.jsonl"
     whole = journal.read_bytes()
@@ -121,3 +123,94 @@ def test_another_plan_takes_over_where_no_shard_was_written(tmp_path: Path) -> N
 def test_remove_leaves_nothing(folder: Path) -> None:
     _opened(folder).remove()
     assert not folder.exists()
+
+
+def test_a_folder_that_lost_its_plan_is_begun_anew(folder: Path) -> None:
+    """A user's rm, or a removal that was killed: its shards are of nobody knows which recording."""
+    (folder / "plan.json").unlink()
+    shards = _opened(folder, network="another")
+    assert shards.n_rows == 0 and sorted(each.name for each in folder.iterdir()) == ["plan.json"]
+
+
+def test_a_line_of_another_plan_is_dropped(folder: Path) -> None:
+    """Another's journal beside our plan, whatever brought it there."""
+    plan = json.dumps({**PLAN, "network": "another"})
+    (folder / "plan.json").write_text(plan)
+    assert _opened(folder, network="another").n_rows == 0
+    journal = (folder / "journal.jsonl").read_bytes()
+    assert not journal  # and does not come back when the next shard is written
+
+
+def test_without_the_plan_in_its_lines_the_others_shards_would_be_taken(folder: Path) -> None:
+    """Control: all else about the lines fits."""
+    lines = (folder / "journal.jsonl").read_text().splitlines()
+    ours = Shards(folder.with_name("ours"), {**PLAN, "network": "another"}, SHAPES, "float32")
+    ours.append(_blocks(0), 4, {"0/sum": np.array([0])})
+    own, other = json.loads((folder.with_name("ours") / "journal.jsonl").read_text()), json.loads(lines[0])
+    assert own.pop("plan") != other.pop("plan") and own == other
+
+
+@pytest.mark.parametrize("n_removed", range(1, 5))
+def test_a_removal_that_is_killed_leaves_nothing_that_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, n_removed: int
+) -> None:
+    import os
+
+    real, calls = os.unlink, [0]
+
+    def unlink(*given: Any, **more: Any) -> None:
+        if calls[0] == n_removed:
+            raise KeyboardInterrupt
+        calls[0] += 1
+        real(*given, **more)
+
+    shards = _opened(folder)
+    monkeypatch.setattr(os, "unlink", unlink)
+    with pytest.raises(KeyboardInterrupt):
+        shards.remove()
+    monkeypatch.undo()
+    assert folder.exists() and _opened(folder).n_rows == 0
+    assert _opened(folder, network="another").n_rows == 0
+
+
+@pytest.mark.parametrize("plan", ["[]", "3", "null", '"x"', "{", "\udcff"])
+def test_a_plan_that_is_no_table_is_damage(folder: Path, plan: str) -> None:
+    (folder / "plan.json").write_bytes(plan.encode(errors="surrogateescape"))
+    with pytest.raises(RecordingError, match=r"plan.json is damaged; remove .* \(or --force\)"):
+        _opened(folder)
+    assert not agrees(folder, PLAN)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"first": "0"}, {"n_rows": True}, {"n_rows": 0}, {"n_bytes": -1}, {"file": "../x"}, {"file": "/dev/zero"},
+        {"plan": 3},
+    ],
+)  # fmt: skip
+def test_odd_lines_of_the_journal_are_dropped(folder: Path, change: dict[str, Any]) -> None:
+    journal = folder / "journal.jsonl"
+    lines = journal.read_text().splitlines()
+    lines[1] = json.dumps({**json.loads(lines[1]), **change})
+    journal.write_text("\n".join(lines) + "\n")
+    assert _opened(folder).n_rows == 4
+
+
+def test_links_are_not_followed(folder: Path) -> None:
+    link = folder.with_name("link.h5.partial")
+    link.symlink_to(folder)
+    with pytest.raises(RecordingError, match=r"link.h5.partial is a link to elsewhere, which is not followed"):
+        _opened(link)
+    moved = folder.with_name("elsewhere.bin")
+    (folder / "shard-00001.bin").rename(moved)
+    (folder / "shard-00001.bin").symlink_to(moved)
+    assert _opened(folder).n_rows == 4
+
+
+def test_options_of_a_sink_are_named(tmp_path: Path) -> None:
+    begun = {**PLAN, "sinks": {"0 room.TopPatches": {"k": "9"}}}
+    Shards(tmp_path / "p", begun, SHAPES, "float32").append(_blocks(0), 4, {})
+    with pytest.raises(RecordingError, match="was begun with other options of the sink TopPatches; remove"):
+        _opened(tmp_path / "p", sinks={"0 room.TopPatches": {"k": "4"}})
+    with pytest.raises(RecordingError, match="was begun with other sinks; remove"):
+        _opened(tmp_path / "p", sinks={})
