@@ -83,8 +83,8 @@ def test_two_rdms_of_one_subject_are_refused():
 def test_rule_says_how():
     found = noise_ceiling(subjects()[0], method="corr")
     assert found.rule == (
-        "6 subjects, lower: each against the others, upper: against all; pooled as mean of z-scored RDMs; unrelated RDMs "
-        "would give an upper bound of 0.41"
+        "6 subjects, lower: each against the others, upper: against all; pooled as mean of z-scored RDMs; "
+        "unrelated RDMs would give an upper bound of 0.41"
     )
     assert "upper for pure noise: 0.41" in repr(found)
 
