@@ -1,7 +1,7 @@
 """Who looks? An address becomes a Network: a module, what it wants done to an image, and a digest of both."""
 
-from netphys.networks.loading import load_network
-from netphys.networks.network import Network, as_network
+from netphys.networks.loading import as_network, load_network
+from netphys.networks.network import Network
 from netphys.networks.preprocessing import Preprocess
 
 __all__ = ["Network", "Preprocess", "as_network", "load_network"]

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netphys.addresses import Query, integer, split_address
-from netphys.errors import AddressError, WeightsError, near
+from netphys.errors import AddressError, OptionError, WeightsError, near
 from netphys.networks.network import Network
 from netphys.networks.preprocessing import Preprocess
 from netphys.networks.user_files import network_of_file
@@ -32,7 +32,7 @@ from netphys.seeds import forked_torch
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["load_network"]
+__all__ = ["as_network", "load_network"]
 
 _FORMS = "torchvision:NAME, timm:NAME, netphys:NAME (with @DEFAULT or @FILE.safetensors) or FILE.py:FUNCTION"
 
@@ -90,6 +90,27 @@ def load_network(address: str, *, seed: int = 0) -> Network:
         network = replace(network, preprocess=replace(given, mean=mean, std=std))
     network.module.eval()
     return replace(network, address=address, name=address)
+
+
+def as_network(network: Network | torch.nn.Module | str, *, seed: int = 0) -> Network:
+    """Accept a plain module, or an address (built with `seed` where it is untrained), wherever a Network is.
+
+    Raises
+    ------
+    OptionError
+        If it is none of them.
+    """
+    import torch
+
+    if isinstance(network, Network):
+        return network
+    if isinstance(network, torch.nn.Module):
+        return Network(network)
+    if isinstance(network, str):
+        return load_network(network, seed=seed)
+    raise OptionError(
+        f"a network is a netphys Network, a torch.nn.Module or an address ({_FORMS}), not {type(network).__name__}"
+    )
 
 
 _NORMALISATIONS = {

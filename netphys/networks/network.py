@@ -16,7 +16,7 @@ from netphys.provenance import digest
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Network", "as_network", "weights_digest"]
+__all__ = ["Network", "weights_digest"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,23 +84,6 @@ class Network:
                 "source": self.source,
             }
         )
-
-
-def as_network(network: Network | torch.nn.Module) -> Network:
-    """Accept a plain module wherever a Network is.
-
-    Raises
-    ------
-    OptionError
-        If it is neither.
-    """
-    import torch
-
-    if isinstance(network, Network):
-        return network
-    if isinstance(network, torch.nn.Module):
-        return Network(network)
-    raise OptionError(f"a network is a netphys Network or a torch.nn.Module, not {type(network).__name__}")
 
 
 def weights_digest(module: torch.nn.Module) -> str:

@@ -32,6 +32,8 @@ def read_ids(where: str) -> tuple[str, ...]:
     file, colon, column = where.rpartition(":")
     if not colon or not file or not column:
         raise NeuralDataError(f"ids={where!r} is not FILE:COLUMN; say for example --ids metadata.csv:file")
+    if not Path(file).is_file():
+        raise NeuralDataError(f"ids={where!r}: there is no file {file}; it is a CSV file with the column {column!r}")
     path = existing(Path(file))
     rows = read_rows(path)
     if column not in rows[0]:

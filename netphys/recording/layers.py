@@ -62,7 +62,7 @@ class Layer:
         return self.shape[0]
 
 
-def layers(network: Network | torch.nn.Module, stimuli: StimulusSet | None = None) -> pd.DataFrame:
+def layers(network: Network | torch.nn.Module | str, stimuli: StimulusSet | None = None) -> pd.DataFrame:
     """List the layers of a network: name, kind, shape (of one stimulus), parameters; in order of execution.
 
     Parameters

@@ -32,6 +32,7 @@ from netphys.recording.schema import Entry, read_header, verify
 from netphys.recording.sinks import Buffers, Memory, Sink, bytes_a_stimulus, sink_name
 from netphys.recording.store import pack
 from netphys.seeds import derive_seed, forked_torch
+from netphys.stimuli import as_stimuli
 
 if TYPE_CHECKING:
     import torch
@@ -44,8 +45,8 @@ _DTYPES = ("float32", "float16")
 
 
 def record(
-    network: Network | torch.nn.Module,
-    stimuli: StimulusSet,
+    network: Network | torch.nn.Module | str,
+    stimuli: StimulusSet | str | Any,
     *,
     layers: str | Sequence[str],
     keep: str = "all",
@@ -61,9 +62,9 @@ def record(
 
     Parameters
     ----------
-    network : Network or torch.nn.Module
+    network : Network, torch.nn.Module or address
         Any network; it is left as it was found.
-    stimuli : StimulusSet
+    stimuli : StimulusSet, address, or array (stimulus, 3, y, x)
         What is shown.
     layers : str or sequence of str
         Layer patterns, see :mod:`netphys.recording.patterns`.
@@ -104,11 +105,10 @@ def record(
 
     Examples
     --------
-    >>> import netphys
-    >>> record(netphys.load_network("netphys:gabor_energy"), netphys.load_stimuli("world:scenes?n=3"), layers="energy")
+    >>> record("netphys:gabor_energy", "world:scenes?n=3", layers="energy")
     Recording(netphys:gabor_energy: 1 layer x 3 stimuli, in memory)
     """
-    run = _Pass(as_network(network), stimuli, layers, check_keep(keep), _checked(dtype), batch_size, device, seed)
+    run = _Pass(network, stimuli, layers, keep, dtype, batch_size, device, seed)
     if into is None:
         return run.into_memory(sinks)
     path = Path(into)
@@ -118,8 +118,8 @@ def record(
 
 
 def recording_plan(
-    network: Network | torch.nn.Module,
-    stimuli: StimulusSet,
+    network: Network | torch.nn.Module | str,
+    stimuli: StimulusSet | str | Any,
     *,
     layers: str | Sequence[str],
     keep: str = "all",
@@ -129,7 +129,7 @@ def recording_plan(
     seed: int = 0,
 ) -> dict[str, Any]:
     """Say what :func:`record` would do: all that its numbers depend on, as plain data; nothing is recorded."""
-    return _Pass(as_network(network), stimuli, layers, check_keep(keep), _checked(dtype), batch_size, device, seed).plan
+    return _Pass(network, stimuli, layers, keep, dtype, batch_size, device, seed).plan
 
 
 class _Pass:
@@ -137,8 +137,8 @@ class _Pass:
 
     def __init__(
         self,
-        network: Network,
-        stimuli: StimulusSet,
+        network: Network | torch.nn.Module | str,
+        stimuli: StimulusSet | str | Any,
         patterns: str | Sequence[str],
         keep: str,
         dtype: str,
@@ -148,7 +148,8 @@ class _Pass:
     ) -> None:
         if batch_size < 1:
             raise OptionError(f"batch_size={batch_size}: at least 1")
-        self.network, self.stimuli, self.keep, self.dtype = network, stimuli, keep, dtype
+        network, stimuli = as_network(network, seed=seed), as_stimuli(stimuli)
+        self.network, self.stimuli, self.keep, self.dtype = network, stimuli, check_keep(keep), _checked(dtype)
         self.batch_size, self.seed, self.device = batch_size, seed, resolve_device(device)
         require_made(network)
         inputs = {"network": network.digest, "stimuli": stimuli.digest}  # before a forward can change anything

@@ -49,13 +49,13 @@ class RDMSet:
 
     @classmethod
     def of(cls, rdms: Any, what: str) -> RDMSet:
-        """Read RDMs, neural data, or an array of dissimilarities.
+        """Read RDMs, neural data, a recording, or an array of dissimilarities.
 
-        An array is (pair,), (rdm, pair), (stimulus, stimulus) or (rdm, stimulus, stimulus).
+        Of neural data and recordings the RDMs are made (correlation distance). An array is (pair,), (rdm, pair), (stimulus, stimulus) or (rdm, stimulus, stimulus).
         """
         if isinstance(rdms, cls):
             return rdms
-        if isinstance(rdms, NeuralData):
+        if isinstance(rdms, NeuralData) or hasattr(rdms, "unit_blocks"):
             rdms = rdms_of(rdms)
         if not hasattr(rdms, "get_vectors"):
             return cls(_checked(_vectors(np.asarray(rdms), what), what))

@@ -12,7 +12,7 @@ from netphys.errors import AddressError, StimulusError, near
 from netphys.provenance import code_digest
 from netphys.stimuli.stimulus_set import Generated, StimulusSet
 
-__all__ = ["load_stimuli"]
+__all__ = ["as_stimuli", "load_stimuli"]
 
 _WORLDS = ("scenes",)
 _KEPT_BYTES = 1 << 29  # sets up to half a gigabyte are rendered once
@@ -54,6 +54,24 @@ def load_stimuli(address: str | Path, *, seed: int = 0, skip_broken: bool = Fals
     raise AddressError(
         f"no stimuli at {str(address)!r}: there is no such folder below {Path.cwd()}, and it is not world:scenes?n=100"
     )
+
+
+def as_stimuli(stimuli: Any) -> StimulusSet:
+    """Accept an address, or images as an array or tensor (stimulus, 3, y, x), wherever a StimulusSet is.
+
+    Raises
+    ------
+    StimulusError
+        If it is none of them.
+    """
+    if isinstance(stimuli, StimulusSet):
+        return stimuli
+    if isinstance(stimuli, str | Path):
+        return load_stimuli(stimuli)
+    if hasattr(stimuli, "shape"):
+        return StimulusSet.from_arrays(stimuli)
+    kind = type(stimuli).__name__
+    raise StimulusError(f"stimuli are a StimulusSet, an address, or an array of images (stimulus, 3, y, x), not {kind}")
 
 
 def _load_world(kind: str, query: Query, seed: int) -> StimulusSet:

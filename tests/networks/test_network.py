@@ -102,9 +102,12 @@ def test_names_and_preparation() -> None:
 
 def test_a_plain_module_is_a_network_and_others_are_not() -> None:
     net = nn.Identity()
+    assert as_network("netphys:pixels").training == "none"
     assert as_network(net).module is net and as_network(as_network(net)).module is net
-    with pytest.raises(OptionError, match="a network is a netphys Network or a torch.nn.Module, not str"):
-        as_network("torchvision:alexnet")
+    with pytest.raises(
+        OptionError, match="a network is a netphys Network, a torch.nn.Module or an address .*, not int"
+    ):
+        as_network(3)
 
 
 class Gain(nn.Module):

@@ -513,3 +513,14 @@ def test_the_plan_says_what_the_numbers_depend_on_and_records_nothing(tmp_path: 
     carried = recording.header["provenance"]
     assert carried["inputs"] == {"network": plan["network"], "stimuli": plan["stimuli"]}
     assert carried["seed"] == 0 and "batches of 32" in carried["batch_plan"] and carried["tf32"] in (True, False)
+
+
+def test_addresses_and_arrays_are_taken_for_networks_and_stimuli() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), dtype=np.uint8)
+    one = netphys.record("netphys:gabor_energy", images, layers="energy")
+    two = netphys.record(
+        netphys.load_network("netphys:gabor_energy"), netphys.StimulusSet.from_arrays(images), layers="energy"
+    )
+    np.testing.assert_array_equal(one.array("energy"), two.array("energy"))
+    with pytest.raises(StimulusError, match="stimuli are a StimulusSet, an address, or an array"):
+        netphys.record("netphys:pixels", 3, layers="pixels")

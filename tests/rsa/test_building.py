@@ -203,3 +203,14 @@ def test_layer_index_is_the_place_in_the_network_where_the_recording_knows_it():
     assert rdms(placed).rdm_descriptors["layer_index"] == [3, 11]
     assert rdms(placed, layers=["fc"]).rdm_descriptors["layer_index"] == [11]
     assert rdms(toy).rdm_descriptors["layer_index"] == [0, 1]  # control: what cannot say is counted
+
+
+def test_a_recording_is_taken_wherever_rdms_are():
+    from netphys.recording import Recording
+    from netphys.rsa import compare, evaluate
+
+    recording = Recording.from_arrays(toy_recording().activations, IDS, name="toy")
+    brain = rdms(toy_recording(1))
+    np.testing.assert_array_equal(compare(recording, brain), compare(rdms(recording), brain))
+    result = evaluate(recording, brain, n_bootstraps=0)
+    assert result.layers == ("conv1", "fc") and result.networks == ("toy", "toy")
