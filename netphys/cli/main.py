@@ -58,6 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.ERROR if options.quiet else logging.WARNING, format="netphys: %(message)s")
     try:
         with quiet(options.quiet), _plain_warnings():
+            if options.device is not None:
+                from netphys.devices import resolve_device
+
+                resolve_device(options.device)  # a device that is not there is said by every command
             return int(options.call(options) or 0)
     except NetphysError as error:
         return _refuse(str(error))
