@@ -51,7 +51,8 @@ class RDMSet:
     def of(cls, rdms: Any, what: str) -> RDMSet:
         """Read RDMs, neural data, a recording, or an array of dissimilarities.
 
-        Of neural data and recordings the RDMs are made (correlation distance). An array is (pair,), (rdm, pair), (stimulus, stimulus) or (rdm, stimulus, stimulus).
+        Of neural data and recordings the RDMs are made (correlation distance). An array is (pair,), (rdm, pair),
+        (stimulus, stimulus) or (rdm, stimulus, stimulus).
         """
         if isinstance(rdms, cls):
             return rdms
