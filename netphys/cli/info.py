@@ -56,7 +56,7 @@ def describe(path: Path) -> dict[str, Any]:
             return recording
     from netphys.neural import describe_file
 
-    if path.suffix == ".csv" and (listed := _list_of_stimuli(path)):
+    if path.suffix == ".csv" and (listed := _table(path)):
         return listed
     found = describe_file(path)
     if found is None:
@@ -93,11 +93,26 @@ def _recording(path: Path) -> dict[str, Any] | None:
     }
 
 
-def _list_of_stimuli(path: Path) -> dict[str, Any] | None:
-    """Describe a CSV of stimuli, as ``--ids`` takes it; None if it is something else."""
+def _scores(path: Path) -> dict[str, Any]:
+    """Describe a tidy frame."""
+    from netphys.scores import read_tidy
+
+    frame = read_tidy(path)
+    return {
+        "scores": f"{len(frame)} of {frame['network'].nunique()} networks",
+        "neural data": sorted(set(frame["dataset"])),
+        "measure": sorted(set(frame["measure"])),
+    }
+
+
+def _table(path: Path) -> dict[str, Any] | None:
+    """Describe a tidy frame, or a CSV of stimuli as ``--ids`` takes it; None if it is something else."""
     from netphys.neural.ids import read_rows
+    from netphys.scores import COLUMNS
 
     header, *rows = read_rows(path)
+    if tuple(header) == COLUMNS:
+        return {"what": "the tidy frame of a comparison", **_scores(path)}
     if not {"stimulus_id", "file"} & set(header):
         return None
     return {"what": f"a list of {len(rows)} stimuli", "columns": header}
@@ -133,6 +148,8 @@ def _folder(path: Path) -> dict[str, Any]:
     if (path / ".netphys" / "steps").is_dir():
         steps = sorted(json.loads(each.read_text())["name"] for each in (path / ".netphys" / "steps").glob("*.json"))
         return {"what": "a study that was run", "page": str(path / "index.html"), "steps": steps}
+    if (path / "rsa.json").is_file():
+        return {"what": "a comparison by netphys rsa", "page": str(path / "index.html"), **_scores(path / "rsa.csv")}
     from netphys.stimuli import StimulusSet
 
     stimuli = StimulusSet.from_folder(path)

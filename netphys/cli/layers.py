@@ -36,9 +36,13 @@ def _run(options: argparse.Namespace) -> None:
 
         stimuli = load_stimuli(options.stimuli, seed=options.seed or 0)
     table = layers(load_network(options.network, seed=options.seed or 0), stimuli)
+    columns = ("name", "kind", "shape", "n_parameters", "problem")
     rows = [
-        (str(name), str(kind), " x ".join(str(size) for size in shape), f"{n:,}" if n else "")
-        for name, kind, shape, n in zip(table["name"], table["kind"], table["shape"], table["n_parameters"])
+        (str(name), str(kind), " x ".join(str(size) for size in shape), f"{n:,}" if n else "", str(problem))
+        for name, kind, shape, n, problem in zip(*(table[column] for column in columns))
     ]
-    print_table(("layer", "kind", "shape", "parameters"), rows)
+    if any(row[-1] for row in rows):
+        print_table(("layer", "kind", "shape", "parameters", "cannot be recorded:"), rows)
+    else:
+        print_table(("layer", "kind", "shape", "parameters"), [row[:-1] for row in rows])
     sys.stdout.flush()

@@ -40,6 +40,10 @@ def kept_shape(layer: Layer, keep: str) -> tuple[int, ...]:
     """
     if keep == "centre" and "token" in layer.dims:
         raise RecordingError(f"layer {layer.name!r} holds tokens, which have no centre; say keep='mean' or 'all'")
+    if keep == "centre" and layer.moved:
+        raise RecordingError(
+            f"layer {layer.name!r} has units last, its places may be windows or heads; say keep='mean' or 'all'"
+        )
     return layer.shape if keep == "all" else layer.shape[:1]
 
 

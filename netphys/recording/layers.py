@@ -76,7 +76,8 @@ def layers(network: Network | torch.nn.Module | str, stimuli: StimulusSet | None
     Returns
     -------
     pandas.DataFrame
-        Columns ``name, kind, shape, dims, n_units, n_parameters``.
+        Columns ``name, kind, shape, dims, n_units, n_parameters``, and ``problem``: why a layer cannot be recorded,
+        else empty.
 
     Examples
     --------
@@ -88,7 +89,7 @@ def layers(network: Network | torch.nn.Module | str, stimuli: StimulusSet | None
 
     network = as_network(network)
     table = probe_layers(network, _example(network, stimuli))
-    columns = ("name", "kind", "shape", "dims", "n_units", "n_parameters")
+    columns = ("name", "kind", "shape", "dims", "n_units", "n_parameters", "problem")
     return pd.DataFrame([{column: getattr(layer, column) for column in columns} for layer in table])
 
 

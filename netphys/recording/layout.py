@@ -149,6 +149,9 @@ class Layout:
         n_dims = output.ndim
         if name in _UNKNOWN:
             return None
+        mixed = self._over_positions(name, args, output)
+        if mixed is not None:
+            return _numbered(output.shape, mixed)
         if name.startswith(("conv", "_conv")) and name[-1] in "123d":
             return _numbered(output.shape, -1 - int(name.rstrip("d")[-1]))
         if name in _FIRST:
@@ -158,8 +161,9 @@ class Layout:
         if name in _PRODUCT:
             return self._product(args, output)
         alike = [self._companions[each] for each in known if each.shape == output.shape]
-        if alike:  # element by element; parents that disagree tell nothing
-            return alike[0] if len({_varying(each) for each in alike}) == 1 else None
+        if alike:  # element by element; parents that disagree tell nothing, one that is the same everywhere agrees
+            telling = [each for each in alike if _varying(each)] or alike[:1]
+            return telling[0] if len({_varying(each) for each in telling}) == 1 else None
         axes = {_axis_of(self._companions[each]) for each in known if each.ndim == n_dims}
         axis = axes.pop() if len(axes) == 1 else None
         if axis is not None:  # pooling, padding, resizing, concatenation, shuffled pixels
@@ -168,6 +172,22 @@ class Layout:
             n_places = next((int(each) for each in name if each.isdigit()), 0)
             return _numbered(output.shape, -1 - n_places) if 0 < n_places < n_dims else None
         return None
+
+    def _over_positions(self, name: str, args: Sequence[Any], output: Any) -> int | None:
+        """Return the axis of units that a layer leaves alone because it mixes positions, as in MLP-Mixer."""
+        given = args[0] if args else None
+        known = self._companions.get(given) if hasattr(given, "ndim") else None
+        if known is None or known.ndim != output.ndim or known.ndim < 3:
+            return None
+        if name == "linear":
+            mixes = known.ndim - 1
+        elif name == "conv1d":
+            mixes = known.ndim - 2
+        else:
+            return None
+        axis = _axis_of(known) if len(_varying(known)) == 1 else None
+        kept = axis is not None and axis != mixes and known.shape[axis] == output.shape[axis]
+        return axis if kept else None
 
     def _product(self, args: Sequence[Any], output: Any) -> Any:
         """Find the units of a matrix product: weights make new ones, attention averages those of its values."""

@@ -7,6 +7,7 @@ a file it survives a kill at any moment: the same call goes on at the last whole
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from netphys.stimuli import StimulusSet
 
 __all__ = ["record", "recording_digest", "recording_plan"]
+
+log = logging.getLogger(__name__)
 
 _DTYPES = ("float32", "float16")
 
@@ -157,10 +160,8 @@ class _Pass:
         with on_device(network.module, self.device):
             table = probe_layers(network, probe_images(stimuli, n_probe), self.device)
         names = set(match_layers(patterns, table, network=network.name, aliases=aliases_in(network.module)))
-        self.layers = [layer for layer in table if layer.name in names]
+        self.layers = _recordable([layer for layer in table if layer.name in names], patterns, network.name)
         for layer in self.layers:
-            if layer.problem:
-                raise RecordingError(f"layer {layer.name!r} of {network.name} cannot be recorded: {layer.problem}")
             kept_shape(layer, keep)
         options = {"keep": keep, "dtype": dtype, "batch_size": batch_size, "seed": seed}
         self.plan = make_plan(network, inputs, self.layers, device=self.device, options=options)
@@ -332,6 +333,25 @@ class _Write(Protocol):
     """How a sink is fed."""
 
     def __call__(self, layer: str, rows: np.ndarray, activation: Any, /) -> None: ...
+
+
+def _recordable(wanted: Sequence[Layer], patterns: str | Sequence[str], network: str) -> list[Layer]:
+    """Leave out what a pattern caught and cannot be recorded, and say so; a layer named exactly is an error."""
+    named = {patterns} if isinstance(patterns, str) else set(patterns)
+    odd = [layer for layer in wanted if layer.problem]
+    for layer in odd:
+        if layer.name in named or len(odd) == len(wanted):
+            raise RecordingError(f"layer {layer.name!r} of {network} cannot be recorded: {layer.problem}")
+    if odd:
+        log.warning(
+            "%d of %d layers of %s cannot be recorded and are left out, first %r: %s; 'netphys layers' says which",
+            len(odd),
+            len(wanted),
+            network,
+            odd[0].name,
+            odd[0].problem,
+        )
+    return [layer for layer in wanted if not layer.problem]
 
 
 def _checked(dtype: str) -> str:

@@ -7,7 +7,7 @@ depends on it, and a killed run goes on where it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,6 +166,7 @@ class _Run:
             "seed": self.study.seed,
         }
         plan = recording_plan(network, self.stimuli, **options)
+        training = entry.training or network.training
         recorded = self.folder / "recordings" / f"{slug(entry.name)}.h5"
 
         def make_recording() -> list[Path]:
@@ -175,13 +176,20 @@ class _Run:
         def make_rdms() -> list[Path]:
             from netphys.rsa import rdms
 
-            made = rdms(load_recording(recorded), method=self.study.rsa.rdm)
+            named = replace(load_recording(recorded), name=entry.name, training=training)
+            made = rdms(named, method=self.study.rsa.rdm)
             record = provenance("rdms", {"method": self.study.rsa.rdm}, {"recording": digest})
             return [save_rdms(made, self._rdm_path(entry.name), record)]
 
         self.digests[entry.name] = str(plan["network"])
         digest = self.steps.run(f"recording/{entry.name}", plan, make_recording)
-        inputs = {"recording": digest, "method": self.study.rsa.rdm, "code": code_digest("rsa", "studies")}
+        labels = [entry.name, training]
+        inputs = {
+            "recording": digest,
+            "labels": labels,
+            "method": self.study.rsa.rdm,
+            "code": code_digest("rsa", "studies"),
+        }
         return self.steps.run(f"rdms/{entry.name}", inputs, make_rdms)
 
     def _rdm_path(self, name: str) -> Path:

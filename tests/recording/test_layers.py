@@ -111,7 +111,7 @@ def test_video_and_sequences_have_their_axes() -> None:
 
     table = netphys.layers(Axes()).set_index("name")
     assert table["dims"]["clip"] == ("unit", "time", "y", "x") and table["shape"]["clip"] == (5, 4, 64, 64)
-    assert table["shape"]["line"] == (6, 4096) and table["shape"]["tokens"] == (7, 6)
+    assert table["shape"]["line"] == (6, 4096) and table["shape"]["tokens"] == (6, 7)  # it mixes places
 
 
 def test_a_module_that_returns_no_activations_is_named_when_asked_for() -> None:
@@ -130,7 +130,8 @@ def test_a_module_that_returns_no_activations_is_named_when_asked_for() -> None:
 
     shown = netphys.StimulusSet.from_arrays(np.zeros((2, 3, 4, 4), dtype=np.uint8))
     with pytest.raises(RecordingError, match="'labels' of Net cannot be recorded: it holds int64, not activations"):
-        netphys.record(Net(), shown, layers="all")
+        netphys.record(Net(), shown, layers="labels")
+    assert netphys.record(Net(), shown, layers="all").layers == ("last",)
 
     class Empty(nn.Module):
         def __init__(self) -> None:

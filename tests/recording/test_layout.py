@@ -228,3 +228,62 @@ def test_nothing_is_left_behind() -> None:
     assert not torch.overrides._get_current_function_mode_stack()
     made = net(images)
     assert layout.axis(made) is None  # nobody follows any more
+
+
+class Mixer(nn.Module):
+    """A dense layer over positions, as MLP-Mixer's, and a gate of one number a unit, as in channel attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, 8, 4, stride=4)
+        self.over_places = nn.Linear(16, 16)
+        self.over_units = nn.Linear(8, 8)
+        self.gate = nn.Conv1d(1, 1, 3, padding=1, bias=False)
+        self.gated = nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.embed(x).flatten(2)  # (n, 8 units, 16 places)
+        tokens = self.over_places(tokens)
+        tokens = self.over_units(tokens.transpose(1, 2)).transpose(1, 2)
+        weights = self.gate(tokens.mean(-1)[:, None]).transpose(1, 2)
+        return self.gated(tokens * weights.expand_as(tokens))
+
+
+def test_layers_that_mix_places_leave_the_units_where_they_are() -> None:
+    torch.manual_seed(0)
+    net = Mixer()
+    recording = netphys.record(net, np.random.default_rng(0).random((4, 3, 16, 16), np.float32), layers="leaves")
+    shapes = {name: recording.shape(name)[1:] for name in recording.layers}
+    assert shapes == {
+        "embed": (8, 4, 4),
+        "over_places": (8, 16),  # not 16 units of 8 places, as the last axis would have it
+        "over_units": (8, 16),
+        "gate": (8, 1),
+        "gated": (8, 16),
+    }
+
+
+class Folded(nn.Module):
+    """One layer of two cannot be recorded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.folded = nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        return self.folded(x.flatten(0, 1))
+
+
+def test_what_a_pattern_catches_and_cannot_be_recorded_is_left_out_with_a_word(caplog) -> None:
+    images = np.zeros((4, 3, 8, 8), np.uint8)
+    with caplog.at_level("WARNING"):
+        recording = netphys.record(Folded(), images, layers="leaves")
+    assert recording.layers == ("conv",)
+    assert "1 of 2 layers of Folded cannot be recorded and are left out, first 'folded'" in caplog.text
+    for exactly in ("folded", ["leaves", "folded"]):
+        with pytest.raises(RecordingError, match="'folded' of Folded cannot be recorded"):
+            netphys.record(Folded(), images, layers=exactly)
+    table = netphys.layers(Folded()).set_index("name")
+    assert "not the batch" in table["problem"]["folded"] and table["problem"]["conv"] == ""
