@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,7 +221,7 @@ def _write_page(
         figures=shown_figures(
             folder, {"agreement": agreement_caption(rsa, scores), "rdms": rdm_caption(data.name, column)}
         ),
-        networks=[_row(name, recording) for name, recording in recordings.items()],
+        networks=[_row(name, recording, folder) for name, recording in recordings.items()],
         methods=paragraphs(methods),
         scores="rsa.csv",
         files=[
@@ -239,15 +240,22 @@ def _described(name: str, recording: Recording) -> str:
     """Say what a recording is of, for the methods."""
     made = recording.header.get("provenance", {})
     shown = f", on {made['n_stimuli']} stimuli of {made['stimuli']}" if made else ""
-    return f"{name} (`{recording.name}`, {recording.training}; {len(recording.layers)} layers{shown})"
+    return f"{name} (`{recording.name}`, {recording.training}; {_counted(recording)}{shown})"
 
 
-def _row(name: str, recording: Recording) -> dict[str, str]:
+def _counted(recording: Recording) -> str:
+    """Count a recording's layers, in words."""
+    return f"{len(recording.layers)} layer{'s' * (len(recording.layers) != 1)}"
+
+
+def _row(name: str, recording: Recording, folder: Path) -> dict[str, str]:
+    """Describe a recording for the page; the link to its file starts at the page's folder, not where one stood."""
+    ends = list(dict.fromkeys([recording.layers[0], recording.layers[-1]]))
     return {
         "name": name,
         "address": recording.name,
         "training": recording.training,
-        "layers": f"{len(recording.layers)} layers, {recording.layers[0]} to {recording.layers[-1]}",
+        "layers": f"{_counted(recording)}: {' to '.join(ends)}",
         "digest": str(recording.header.get("digest", ""))[:12],
-        "recording": str(recording.path or ""),
+        "recording": os.path.relpath(recording.path, folder) if recording.path else "",
     }

@@ -155,6 +155,8 @@ def test_record_then_rsa_then_info(capsys, images, tmp_path):
     assert told.out.strip() == str(out / "index.html")
     for name in ["rsa.csv", "rsa.json", "index.html", "methods.md", "figures/agreement.pdf", "figures/rdms.png"]:
         assert (out / name).stat().st_size > 0
+    page = (out / "index.html").read_text()
+    assert 'href="../rec.h5"' in page and "2 layers: simple to energy" in page
     assert main(["info", str(recording), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["what"] == "a recording of netphys" and set(facts["layers"]) == {"simple", "energy"}
