@@ -6,25 +6,30 @@
 ``...@DEFAULT``                        the library's own weights, fetched once and checked
 ``...@FILE.safetensors``               weights from a file
 ``FILE.py:FUNCTION``                   a user's function that returns a module or a Network; the file is executed
+``FOLDER``                             a network that netphys has trained (``network.toml`` beside its weights)
 =====================================  ===========================================================================
 
 A query tunes it: ``?resize=224`` (exactly 224 x 224, no crop), ``?normalise=imagenet`` (mean and sd of ImageNet's
-colours; ``none``: images stay in [0, 1]), ``?seed=1``.
+colours; ``none``: images stay in [0, 1]), ``?colour=lightness`` (the network sees no colour), ``?head=none`` (without
+the linear layer that ends a classifier), ``?seed=1``; ``netphys:small_alexnet?width=32`` has half the channels.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netphys.addresses import Query, integer, split_address
 from netphys.errors import AddressError, OptionError, WeightsError, near
+from netphys.networks.folder import is_network_folder, network_of_folder
+from netphys.networks.heads import without_head
 from netphys.networks.network import Network
-from netphys.networks.preprocessing import Preprocess
+from netphys.networks.preprocessing import COLOURS_SEEN, Preprocess
 from netphys.networks.user_files import network_of_file
 from netphys.networks.weights import load_weights
 from netphys.seeds import forked_torch
@@ -34,7 +39,10 @@ if TYPE_CHECKING:
 
 __all__ = ["as_network", "load_network"]
 
-_FORMS = "torchvision:NAME, timm:NAME, netphys:NAME (with @DEFAULT or @FILE.safetensors) or FILE.py:FUNCTION"
+_FORMS = (
+    "torchvision:NAME, timm:NAME, netphys:NAME (with @DEFAULT or @FILE.safetensors), FILE.py:FUNCTION, or the folder of "
+    "a trained network"
+)
 
 
 def load_network(address: str, *, seed: int = 0) -> Network:
@@ -61,35 +69,52 @@ def load_network(address: str, *, seed: int = 0) -> Network:
     Network(netphys:pixels: Pixels, 0 parameters, none)
     """
     body, query = split_address(address)
-    resize = query.take("resize", integer(1, 4096), 0)
     seed = query.take("seed", integer(0), seed)
-    normalise = query.take("normalise", _normalisation, None)
-    scheme, colon, rest = body.partition(":")
-    if body.split(":")[0].endswith(".py"):
-        network = network_of_file(body, seed)
-    elif colon and scheme in _SCHEMES:
-        name, _, weights = rest.partition("@")
-        network = _SCHEMES[scheme](name, weights, seed, query)
-    else:
-        raise AddressError(f"no network {address!r}{near(scheme, _SCHEMES) if colon else ''}; an address is {_FORMS}")
+    changes = {
+        "resize": query.take("resize", integer(1, 4096), None),
+        "normalise": query.take("normalise", _normalisation, None),
+        "colour": query.take("colour", _colour_seen, None),
+    }
+    headless = query.take("head", _no_head, False)
+    network = _at(body, seed, query)
     query.finish()
-    if resize:
-        given = network.preprocess or Preprocess()
-        if not isinstance(given, Preprocess):
-            raise AddressError(
-                f"{body} prepares its images itself ({given!r:.60}), so that resize={resize} means nothing to it"
-            )
-        network = replace(network, preprocess=replace(given, resize=(resize, resize), crop=None))
-    if normalise is not None:
-        given = network.preprocess or Preprocess()
-        if not isinstance(given, Preprocess):
-            raise AddressError(
-                f"{body} prepares its images itself ({given!r:.60}), so that normalise means nothing to it"
-            )
-        mean, std = normalise
-        network = replace(network, preprocess=replace(given, mean=mean, std=std))
+    network = _with_preprocessing(network, body, {key: value for key, value in changes.items() if value is not None})
+    if headless:
+        without_head(network)
     network.module.eval()
     return replace(network, address=address, name=address)
+
+
+def _at(body: str, seed: int, query: Query) -> Network:
+    """Make the network of an address without its query."""
+    scheme, colon, rest = body.partition(":")
+    if is_network_folder(body):
+        return network_of_folder(Path(body), partial(load_network, seed=seed))
+    if body.split(":")[0].endswith(".py"):
+        return network_of_file(body, seed)
+    if colon and scheme in _SCHEMES:
+        name, _, weights = rest.partition("@")
+        return _SCHEMES[scheme](name, weights, seed, query)
+    if Path(body).is_dir():
+        raise AddressError(f"{body} is a folder that holds no network (network.toml is not there)")
+    raise AddressError(f"no network {body!r}{near(scheme, _SCHEMES) if colon else ''}; an address is {_FORMS}")
+
+
+def _with_preprocessing(network: Network, body: str, changes: Mapping[str, Any]) -> Network:
+    """Change what is done to an image as a query says."""
+    if not changes:
+        return network
+    given = network.preprocess or Preprocess()
+    if not isinstance(given, Preprocess):
+        key, value = next(iter(changes.items()))
+        said = f"{key}={value}" if key == "resize" else key
+        raise AddressError(f"{body} prepares its images itself ({given!r:.60}), so that {said} means nothing to it")
+    if "resize" in changes:
+        given = replace(given, resize=(changes["resize"], changes["resize"]), crop=None)
+    if "normalise" in changes:
+        mean, std = changes["normalise"]
+        given = replace(given, mean=mean, std=std)
+    return replace(network, preprocess=replace(given, colour=changes.get("colour", given.colour)))
 
 
 def as_network(network: Network | torch.nn.Module | str, *, seed: int = 0) -> Network:
@@ -124,6 +149,20 @@ def _normalisation(text: str) -> Any:
     if text not in _NORMALISATIONS:
         raise ValueError(f"one of {', '.join(_NORMALISATIONS)}")
     return _NORMALISATIONS[text]
+
+
+def _colour_seen(text: str) -> str:
+    """Read what colours a network sees."""
+    if text not in COLOURS_SEEN:
+        raise ValueError(f"one of {', '.join(COLOURS_SEEN)}")
+    return text
+
+
+def _no_head(text: str) -> bool:
+    """Read that the head is taken off."""
+    if text != "none":
+        raise ValueError("only head=none is known")
+    return True
 
 
 def _torchvision(name: str, weights: str, seed: int, query: Query) -> Network:
@@ -222,12 +261,13 @@ def _own(name: str, weights: str, seed: int, query: Query) -> Network:
         raise AddressError(f"netphys has no network {name!r}{near(name, OWN_NETWORKS)}")
     if weights == "DEFAULT":
         raise AddressError(f"netphys:{name} has no published weights; give a file: netphys:{name}@FILE.safetensors")
-    build, learns = OWN_NETWORKS[name]
+    own = OWN_NETWORKS[name]
+    options = {key: query.take(key, integer(1, 4096), None) for key in own.options}
     with forked_torch(seed):
-        module = build()
+        module = own.build(**{key: value for key, value in options.items() if value is not None})
     if weights:
         load_weights(module, Path(weights))
-    return Network(module, Preprocess(), training=("pretrained" if weights else "untrained") if learns else "none")
+    return Network(module, Preprocess(), training=("pretrained" if weights else "untrained") if own.learns else "none")
 
 
 _SCHEMES: dict[str, Callable[[str, str, int, Query], Network]] = {

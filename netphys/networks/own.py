@@ -7,27 +7,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
-__all__ = ["OWN_NETWORKS", "GaborEnergy", "Pixels", "SmallAlexNet"]
+__all__ = ["OWN_NETWORKS", "GaborEnergy", "OwnNetwork", "Pixels", "SmallAlexNet"]
 
 
 class SmallAlexNet(nn.Module):
     """Five convolutions as in AlexNet, scaled to images of 64 pixels; the trunk without a head.
 
     Input (n, 3, y, x) in [0, 1]; layers ``conv1 norm1 relu1 pool1 ... conv5 norm5 relu5 pool5``; output
-    (n, 256, y/16, x/16). First filters are 9 x 9, large enough to be looked at.
+    (n, 4 width, y/16, x/16). First filters are 9 x 9, large enough to be looked at.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the first layer; the others have 2, 3, 3 and 4 times as many.
 
     References
     ----------
     Krizhevsky, Sutskever & Hinton (2012), ImageNet classification with deep convolutional neural networks, section 3.5.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = 64) -> None:
         super().__init__()
-        plan = [(3, 64, 9, 2), (64, 128, 5, 1), (128, 192, 3, 1), (192, 192, 3, 1), (192, 256, 3, 1)]
+        w = width
+        plan = [(3, w, 9, 2), (w, 2 * w, 5, 1), (2 * w, 3 * w, 3, 1), (3 * w, 3 * w, 3, 1), (3 * w, 4 * w, 3, 1)]
         pooled = {1, 2, 5}
         for index, (n_in, n_out, side, stride) in enumerate(plan, start=1):
             self.add_module(f"conv{index}", nn.Conv2d(n_in, n_out, side, stride, padding=side // 2, bias=False))
@@ -135,8 +142,16 @@ def _normalised(values: torch.Tensor, envelope: torch.Tensor) -> torch.Tensor:
     return centred / centred.norm()
 
 
-OWN_NETWORKS: dict[str, tuple[Callable[[], nn.Module], bool]] = {  # what builds it, and whether it learns
-    "small_alexnet": (SmallAlexNet, True),
-    "gabor_energy": (GaborEnergy, False),
-    "pixels": (Pixels, False),
+class OwnNetwork(NamedTuple):
+    """One of the package's own networks: what builds it, whether it learns, and whole numbers that tune it."""
+
+    build: Callable[..., nn.Module]
+    learns: bool
+    options: tuple[str, ...] = ()
+
+
+OWN_NETWORKS: dict[str, OwnNetwork] = {
+    "small_alexnet": OwnNetwork(SmallAlexNet, True, ("width",)),
+    "gabor_energy": OwnNetwork(GaborEnergy, False),
+    "pixels": OwnNetwork(Pixels, False),
 }

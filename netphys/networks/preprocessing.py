@@ -6,16 +6,19 @@ in batches, in float32.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from netphys.errors import StimulusError
+from netphys.colorimetry import lightness
+from netphys.errors import OptionError, StimulusError, near
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Preprocess"]
+__all__ = ["COLOURS_SEEN", "Preprocess"]
+
+COLOURS_SEEN = ("rgb", "lightness")
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Preprocess:
         Of RGB in [0, 1]: ``(image - mean) / std``. Default: not normalised.
     interpolation : {"bilinear", "bicubic", "nearest"}
         How an image is resized; antialiased when made smaller, except ``"nearest"``.
+    colour : {"rgb", "lightness"}
+        ``"lightness"``: the network sees no colour but the image's CIE lightness / 100, on three equal channels.
 
     Examples
     --------
@@ -44,6 +49,7 @@ class Preprocess:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     interpolation: str = "bilinear"
+    colour: str = "rgb"
 
     def __call__(self, images: torch.Tensor | Sequence[torch.Tensor], device: Any = "cpu") -> torch.Tensor:
         """Prepare a batch.
@@ -80,9 +86,24 @@ class Preprocess:
         size = self._resized(size)
         return size if self.crop is None else _pair(self.crop)
 
+    def seen(self, images: torch.Tensor, device: Any = "cpu") -> torch.Tensor:
+        """Resize and crop images (n, 3, y, x) as for the network, but leave their colours: float32 in [0, 1]."""
+        return replace(self, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), colour="rgb")(images, device)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for digests and files."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
+        """Make one of plain data, as files hold it.
+
+        Raises
+        ------
+        OptionError
+            If a key is not known, or a value is not of its kind.
+        """
+        return _checked(cls, values)
 
     def _prepare(self, images: torch.Tensor, device: Any) -> torch.Tensor:
         import torch
@@ -90,7 +111,14 @@ class Preprocess:
         values = images.to(device).to(torch.float32)
         if images.dtype == torch.uint8:
             values = values / 255
-        values = self._crop(self._resize(values))
+        return self.normalised(self._crop(self._resize(values)))
+
+    def normalised(self, values: torch.Tensor) -> torch.Tensor:
+        """Turn images in [0, 1] (n, 3, y, x), already of the right size, into what the network sees."""
+        import torch
+
+        if self.colour == "lightness":
+            values = (lightness(values) / 100).expand(-1, 3, -1, -1)
         if self.mean != (0.0, 0.0, 0.0) or self.std != (1.0, 1.0, 1.0):
             mean, std = (torch.tensor(each, device=values.device).view(3, 1, 1) for each in (self.mean, self.std))
             values = (values - mean) / std
@@ -130,3 +158,45 @@ class Preprocess:
 
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
+
+
+_INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
+
+
+def _checked(kind: type[Preprocess], values: Mapping[str, Any]) -> Preprocess:
+    """Make a Preprocess of plain data that a stranger may have written."""
+    known = [each.name for each in fields(kind)]
+    for key in values:
+        if key not in known:
+            raise OptionError(f"preprocessing has no option {key!r}{near(key, known)}")
+    made = dict(values)
+    for key in ("resize", "crop"):
+        made[key] = _side(key, made.get(key))
+    for key in ("mean", "std"):
+        if key in made:
+            made[key] = _three(key, made[key])
+    for key, choices in (("interpolation", _INTERPOLATIONS), ("colour", COLOURS_SEEN)):
+        if made.get(key, choices[0]) not in choices:
+            raise OptionError(f"preprocessing: {key}={made[key]!r} is not one of {', '.join(choices)}")
+    return kind(**made)
+
+
+def _side(key: str, value: Any) -> int | tuple[int, int] | None:
+    """Read a size in pixels: a number, two, or none."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    if (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(isinstance(each, int) and each > 0 for each in value)
+    ):
+        return (value[0], value[1])
+    raise OptionError(f"preprocessing: {key}={value!r} is no size in pixels, or two")
+
+
+def _three(key: str, value: Any) -> tuple[float, float, float]:
+    """Read a number a colour."""
+    is_number = isinstance(value, list | tuple) and all(isinstance(each, int | float) for each in value)
+    if not is_number or len(value) != 3 or (key == "std" and min(value) <= 0):
+        raise OptionError(f"preprocessing: {key}={value!r} is not three numbers{' above 0' * (key == 'std')}")
+    return (float(value[0]), float(value[1]), float(value[2]))

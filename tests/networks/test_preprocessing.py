@@ -104,5 +104,28 @@ def test_output_size_is_what_comes_out(size: tuple[int, int]) -> None:
 
 def test_to_dict_is_plain_and_tells_all() -> None:
     assert Preprocess(resize=(2, 3)).to_dict() == {
-        "resize": (2, 3), "crop": None, "mean": (0, 0, 0), "std": (1, 1, 1), "interpolation": "bilinear"
+        "resize": (2, 3), "crop": None, "mean": (0, 0, 0), "std": (1, 1, 1), "interpolation": "bilinear",
+        "colour": "rgb",
     }  # fmt: skip
+
+
+def test_a_network_that_sees_lightness_sees_no_colour() -> None:
+    images = torch.rand(2, 3, 5, 6, generator=torch.Generator().manual_seed(0))
+    seen = Preprocess(colour="lightness")(images)
+    assert seen.shape == (2, 3, 5, 6)
+    assert torch.equal(seen[:, 0], seen[:, 1]) and torch.equal(seen[:, 1], seen[:, 2])
+    white_red = torch.tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 0.0]]).view(1, 3, 1, 2)
+    assert Preprocess(colour="lightness")(white_red)[0, 0, 0].tolist() == pytest.approx([1.0, 0.5324], abs=1e-4)
+    grey = torch.full((1, 3, 2, 2), 0.5)  # control: a grey image keeps its order of brightness, not its numbers
+    assert float(Preprocess(colour="lightness")(grey).mean()) == pytest.approx(0.5339, abs=1e-4)
+
+
+def test_what_is_seen_keeps_its_colours() -> None:
+    images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    given = Preprocess(mean=(0.5, 0.5, 0.5), colour="lightness", crop=4)
+    assert torch.equal(given.seen(images), images[..., 2:6, 2:6])
+
+
+def test_plain_data_makes_the_same_preprocessing_again() -> None:
+    given = Preprocess(resize=(7, 9), crop=5, mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 3.0), colour="lightness")
+    assert Preprocess.from_dict({**given.to_dict(), "resize": [7, 9]}) == given
