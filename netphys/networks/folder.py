@@ -1,7 +1,8 @@
 """A netphys network: a folder with ``weights.safetensors`` and ``network.toml``, which says what made it.
 
-The folder is an address. ``network.toml`` names the architecture by its own address (``netphys:small_alexnet?width=32``,
-``FILE.py:FUNCTION``), what is done to an image, what the network was trained to do and how; nothing in it is executed.
+The folder is an address. ``network.toml`` names the architecture by its own address (as
+``netphys:small_alexnet?width=32``), what is done to an image, what the network was trained to do and how; nothing in it
+is executed.
 """
 
 from __future__ import annotations

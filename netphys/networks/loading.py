@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["as_network", "load_network"]
 
 _FORMS = (
-    "torchvision:NAME, timm:NAME, netphys:NAME (with @DEFAULT or @FILE.safetensors), FILE.py:FUNCTION, or the folder of "
-    "a trained network"
+    "torchvision:NAME, timm:NAME, netphys:NAME (with @DEFAULT or @FILE.safetensors), FILE.py:FUNCTION, or the folder "
+    "of a trained network"
 )
 
 
