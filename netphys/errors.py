@@ -22,6 +22,7 @@ __all__ = [
     "RecordingError",
     "StimulusError",
     "StudyError",
+    "TrainingError",
     "WeightsError",
     "near",
 ]
@@ -72,6 +73,10 @@ class RecordingError(FileError):
 
 class StudyError(NetphysError):
     """A study file that says something netphys does not understand."""
+
+
+class TrainingError(NetphysError):
+    """A training that cannot begin, go on or be read: no such input, another plan in the way, a loss that is no number."""
 
 
 class DeviceError(NetphysError):
