@@ -1,4 +1,4 @@
-"""What is shown? Sets of stimuli, read from files or generated, each stimulus with a ``stimulus_id``, and views of them."""
+"""What is shown? Sets of stimuli, read from files or generated, each stimulus with a ``stimulus_id``; and views."""
 
 from __future__ import annotations
 

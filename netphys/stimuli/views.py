@@ -17,7 +17,7 @@ from torch import Tensor
 
 from netphys.errors import StimulusError
 from netphys.stimuli.colour_jitter import blend_, grey, shift_hue_
-from netphys.stimuli.resizing import blur_weights, resize_weights, separable
+from netphys.stimuli.resizing import Taps, blur_weights, enlarged, enlarging_taps, resize_weights, separable
 from netphys.stimuli.view_tables import Blur, Crop, Jitter, ViewLaw, ViewTable
 
 __all__ = ["Blur", "Crop", "Jitter", "ViewLaw", "ViewTable", "apply_views", "make_views"]
@@ -96,15 +96,13 @@ def apply_views(images: Tensor, law: ViewLaw, table: ViewTable) -> Tensor:
     size = law.size or (images.shape[2], images.shape[3])
     out = torch.empty(len(images), 3, *size, device=images.device)
     for tile in _tiles(law, table, images, size):
-        planes = _placed(images, law, tile, size)
-        if law.jitter is not None:
-            _jitter_(planes.flatten(2), tile)
+        planes = _placed(images, tile, size)
+        _jitter_(planes, tile)
         if len(tile.grey):
             faded = grey(planes.index_select(1, tile.grey))
-            planes.index_copy_(1, tile.grey, faded.expand(planes.shape[0], *faded.shape))
-        if law.blur is not None and len(tile.blurred):
-            some = _blurred(planes.index_select(1, tile.blurred), law.blur, tile.sigma[tile.blurred])
-            planes.index_copy_(1, tile.blurred, some)
+            planes.index_copy_(1, tile.grey, faded.expand(3, *faded.shape))
+        if law.blur is not None and tile.blurred:
+            planes = _blurred(planes, law.blur, tile.sigma)
         out.index_copy_(0, tile.rows, planes.transpose(0, 1))
     return out
 
@@ -114,11 +112,14 @@ class _Tile(NamedTuple):
 
     rows: Tensor  # (row,) int64: which images
     box: Tensor  # (4, row) float32: top, left, height, width
+    taps: tuple[Taps, Taps] | None  # along y and x, where the boxes are enlarged
     flip: Tensor  # (row,) float32: 1 or 0
+    whole: bool  # the whole images as they are, but for the flip
     flipped: Tensor  # which rows of the tile
     grey: Tensor  # which rows of the tile
-    blurred: Tensor  # which rows of the tile
+    blurred: bool  # all rows, or none
     sigma: Tensor  # (row,) float32
+    turns: bool  # the law turns hues
     hue: Tensor  # (row,) float32: turns
     blends: Tensor  # (stage, 3, row) float32: factor, share of grey, share of the mean
     hues: tuple[slice, ...]  # rows whose hue turns before each blend, and after the last
@@ -134,31 +135,52 @@ def _require_images(images: Tensor) -> None:
 
 def _tiles(law: ViewLaw, table: ViewTable, images: Tensor, size: tuple[int, int]) -> Iterator[_Tile]:
     """Order the rows of a table, move it to the device of the images, and cut it into tiles."""
-    device = images.device
     slot, blends = _stages(law, table)
-    order = np.argsort(slot, kind="stable")
-    cuts = _cuts(slot[order], device, size)
-    numbers = np.concatenate([
-        table.box.numpy().T, table.flip.numpy()[None], table.sigma.numpy()[None], table.factors.numpy()[None, :, _HUE],
-        blends.reshape(-1, len(order)),
-    ]).astype(np.float32)[:, order]  # fmt: skip
+    shrunk = (table.box.numpy()[:, 2:] > size).any(1)
+    kind = 2 * shrunk + table.blurred.numpy()
+    order = np.lexsort((slot, kind))
+    kind, slot = kind[order], slot[order]
+    cuts = _cuts(kind, slot, images.device, size)
+    values = _on(_numbers(table, blends)[:, order], images.device)
     chosen = [
-        [np.flatnonzero(flags.numpy()[order[start:stop]]) for flags in (table.flip, table.grey, table.blurred)]
+        [np.flatnonzero(flags.numpy()[order[start:stop]]) for flags in (table.flip, table.grey)]
         for start, stop in cuts
-    ]
-    indices = _on(np.concatenate([order, *(each for of_tile in chosen for each in of_tile)]), device)
-    values = _on(numbers, device)
-    place = len(order)
-    for (start, stop), of_tile in zip(cuts, chosen, strict=True):
-        picked = indices[place : place + sum(map(len, of_tile))].split([len(each) for each in of_tile])
-        place += sum(map(len, of_tile))
+    ]  # fmt: skip
+    lengths = [len(order), *(len(each) for of_tile in chosen for each in of_tile)]
+    indices, *picked = _on(np.concatenate([order, *(each for pair in chosen for each in pair)]), images.device).split(
+        lengths
+    )
+    taps = None
+    whole = law.crop is None and size == tuple(images.shape[2:])
+    if not whole and not shrunk.all():
+        (top, left, height, width), flip = values[:4], values[4]
+        taps = enlarging_taps(top, height, size[0]), enlarging_taps(left, width, size[1], flip)
+    for number, (start, stop) in enumerate(cuts):
         part = values[:, start:stop]
-        edges = np.searchsorted(slot[order[start:stop]], np.arange(len(blends) + 2))
+        edges = np.searchsorted(slot[start:stop], np.arange(len(blends) + 2)).tolist()
+        enlarging = taps is not None and kind[start] < 2
         yield _Tile(
-            indices[start:stop], part[:4], part[4], *picked, part[5], part[6],
-            part[7:].reshape(len(blends), 3, stop - start),
-            tuple(slice(a, b) for a, b in zip(edges[:-1].tolist(), edges[1:].tolist())),
-        )  # fmt: skip
+            rows=indices[start:stop],
+            box=part[:4],
+            taps=(taps[0].of(slice(start, stop)), taps[1].of(slice(start, stop))) if taps and enlarging else None,
+            flip=part[4],
+            whole=whole,
+            flipped=picked[2 * number],
+            grey=picked[2 * number + 1],
+            blurred=bool(kind[start] % 2),
+            sigma=part[5],
+            turns=law.jitter is not None and law.jitter.hue > 0,
+            hue=part[6],
+            blends=part[7:].view(len(blends), 3, stop - start),
+            hues=tuple(slice(a, b) for a, b in zip(edges[:-1], edges[1:])),
+        )
+
+
+def _numbers(table: ViewTable, blends: np.ndarray) -> np.ndarray:
+    """Gather what the device needs of each row, and of its blends, (number, row) float32."""
+    columns = [table.box.numpy().T, table.flip.numpy()[None], table.sigma.numpy()[None]]
+    columns += [table.factors.numpy()[None, :, _HUE], blends.reshape(-1, len(table.box))]
+    return np.concatenate(columns, dtype=np.float32)
 
 
 def _on(values: np.ndarray, device: torch.device) -> Tensor:
@@ -178,49 +200,52 @@ def _stages(law: ViewLaw, table: ViewTable) -> tuple[np.ndarray, np.ndarray]:
     blending = np.isin(order, active)
     operation = order[blending].reshape(n, len(active))  # (row, stage)
     factor = np.take_along_axis(table.factors.numpy(), operation, 1)
-    before = np.where(np.cumsum(order == _HUE, 1) == 0, blending, False).sum(1)
+    before = (blending & (np.cumsum(order == _HUE, 1) == 0)).sum(1) if jitter.hue > 0 else np.zeros(n, dtype=int)
     blends = np.stack([factor, operation == _SATURATION, operation == _CONTRAST]).transpose(2, 0, 1)
     return np.where(jittered, before, -1), blends
 
 
-def _cuts(slot: np.ndarray, device: torch.device, size: tuple[int, int]) -> list[tuple[int, int]]:
-    """Cut ordered rows into tiles; on a processor no tile mixes rows whose hue turns at different places."""
-    if device.type != "cpu":
-        return [(start, min(start + _DEVICE_ROWS, len(slot))) for start in range(0, len(slot), _DEVICE_ROWS)]
-    most = max(1, _TILE_BYTES // (12 * size[0] * size[1]))
+def _cuts(kind: np.ndarray, slot: np.ndarray, device: torch.device, size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Cut ordered rows into tiles of one kind each; on a processor also of one place of the hue."""
+    changes = np.diff(kind) != 0
+    most = _DEVICE_ROWS
+    if device.type == "cpu":
+        changes |= np.diff(slot) != 0
+        most = max(1, _TILE_BYTES // (12 * size[0] * size[1]))
+    edges = [0, *(np.flatnonzero(changes) + 1).tolist(), len(slot)]
     cuts = []
-    edges = [0, *(np.flatnonzero(np.diff(slot)) + 1).tolist(), len(slot)]
     for start, stop in zip(edges[:-1], edges[1:]):
-        n_tiles = -(-(stop - start) // most)
-        bounds = np.linspace(start, stop, n_tiles + 1).round().astype(int).tolist()
+        n_tiles = -(-(stop - start) // most)  # even ones: 9 rows are 5 and 4, not 8 and 1
+        bounds = [start + (stop - start) * tile // max(n_tiles, 1) for tile in range(n_tiles + 1)]
         cuts += list(zip(bounds[:-1], bounds[1:]))
     return cuts
 
 
-def _placed(images: Tensor, law: ViewLaw, tile: _Tile, size: tuple[int, int]) -> Tensor:
+def _placed(images: Tensor, tile: _Tile, size: tuple[int, int]) -> Tensor:
     """Cut, resize and flip the images of a tile; planes (colour, row, y, x) of float32 in [0, 1]."""
+    if tile.taps is not None:
+        planes = enlarged(images, tile.rows, *tile.taps)
+        return planes.div_(255) if images.dtype == torch.uint8 else planes
     some = images.index_select(0, tile.rows).transpose(0, 1)
     planes = torch.empty(some.shape, device=images.device).copy_(some)
-    bytes_ = images.dtype == torch.uint8
-    if law.crop is None and size == tuple(images.shape[2:]):
-        if bytes_:
-            planes.div_(255)
+    if images.dtype == torch.uint8:
+        planes.div_(255)
+    (top, left, height, width), (n_y, n_x) = tile.box, images.shape[2:]
+    if tile.whole:
         if len(tile.flipped):
             planes.index_copy_(1, tile.flipped, planes.index_select(1, tile.flipped).flip(-1))
         return planes
-    top, left, height, width = tile.box
-    rows = resize_weights(top, height, images.shape[2], size[0])
-    columns = resize_weights(left, width, images.shape[3], size[1], tile.flip)
-    return separable(planes, rows, columns.div_(255) if bytes_ else columns)
+    rows, columns = resize_weights(top, height, n_y, size[0]), resize_weights(left, width, n_x, size[1], tile.flip)
+    return separable(planes, rows, columns)
 
 
 def _jitter_(planes: Tensor, tile: _Tile) -> None:
-    """Jitter the rows of a tile that are to be, each in its own order; planes (colour, row, pixel), in place."""
+    """Jitter the rows of a tile that are to be, each in its own order; planes (colour, row, y, x), in place."""
     jittered = slice(tile.hues[0].start, planes.shape[1])
     if jittered.start == jittered.stop:
         return
     for stage, rows in enumerate(tile.hues):
-        if rows.start < rows.stop:
+        if rows.start < rows.stop and tile.turns:
             shift_hue_(planes[:, rows], tile.hue[rows])
         if stage < len(tile.blends):
             blend_(planes[:, jittered], *tile.blends[stage][:, jittered])
