@@ -124,15 +124,14 @@ def _as_strided(call: Call) -> list[Reach]:
 
 
 _MOVES = (
-    "permute transpose t select expand squeeze unsqueeze alias "
-    "hardswish prelu _prelu_kernel rrelu_with_noise dropout feature_dropout alpha_dropout lift_fresh "
-    "_to_copy "
-    "pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle unfold diagonal movedim narrow im2col "
-    "reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d tril triu"
+    "permute transpose t select expand squeeze unsqueeze alias detach contiguous roll flip index index_select gather "
+    "split split_with_sizes chunk unbind repeat repeat_interleave pixel_shuffle pixel_unshuffle channel_shuffle "
+    "native_channel_shuffle unfold diagonal movedim narrow im2col reflection_pad1d reflection_pad2d replication_pad1d "
+    "replication_pad2d tril triu"
 )
 _IN_PLACE = (
-    "hardswish prelu _prelu_kernel rrelu_with_noise dropout feature_dropout alpha_dropout lift_fresh _to_copy "
-    "clone log_sigmoid_forward"
+    "hardswish prelu _prelu_kernel rrelu_with_noise dropout feature_dropout alpha_dropout lift_fresh _to_copy clone "
+    "log_sigmoid_forward"
 )
 _REDUCTIONS = (
     "mean sum amax amin max min std var norm linalg_vector_norm logsumexp argmax argmin prod any all "
