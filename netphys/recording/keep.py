@@ -1,4 +1,9 @@
-"""What is kept of a map: ``all`` positions, their ``mean`` or ``max``, or the ``centre`` one.
+"""What is kept of a map: ``all`` positions, their ``mean`` or ``max``, the ``centre`` one, or a ``pooled`` grid.
+
+``pooled`` averages a map over the cells of a grid of s x s, s the largest power of two with units x s x s <= 2048 that
+is no larger than the map: what a probe needs of a layer that knows places. Sides that s does not divide have cells
+that overlap by a position (torch's adaptive average pooling). What is no map (unit, y, x) of units first has no grid:
+of tokens, clips, and layers with units last ``pooled`` keeps the mean, of a dense layer all.
 
 Reductions are computed inside the hook, before anything can overwrite the activation, and need no copy of it.
 """
@@ -15,19 +20,20 @@ if TYPE_CHECKING:
 
 __all__ = ["KEEPS", "kept_dims", "kept_shape", "reduce_map", "units_first"]
 
-KEEPS = ("all", "mean", "max", "centre")
+KEEPS = ("all", "mean", "max", "centre", "pooled")
+_POOLED = 2048  # numbers of a layer that pooling keeps, at most where the layer has no more units
 
 
 def check_keep(keep: str) -> str:
     """Refuse what is not one of :data:`KEEPS`."""
     if keep not in KEEPS:
-        raise OptionError(f"keep={keep!r} is not known{near(keep, KEEPS, n=4)}")
+        raise OptionError(f"keep={keep!r} is not known{near(keep, KEEPS, n=5)}")
     return keep
 
 
 def kept_dims(layer: Layer, keep: str) -> tuple[str, ...]:
     """Names of the axes that are kept, behind ``stimulus``."""
-    return layer.dims if keep == "all" else layer.dims[:1]
+    return layer.dims if keep == "all" or (keep == "pooled" and _has_grid(layer)) else layer.dims[:1]
 
 
 def kept_shape(layer: Layer, keep: str) -> tuple[int, ...]:
@@ -44,7 +50,29 @@ def kept_shape(layer: Layer, keep: str) -> tuple[int, ...]:
         raise RecordingError(
             f"layer {layer.name!r} has units last, its places may be windows or heads; say keep='mean' or 'all'"
         )
+    if keep == "pooled" and _has_grid(layer):
+        side = grid_side(*layer.shape)
+        return (layer.shape[0], side, side)
     return layer.shape if keep == "all" else layer.shape[:1]
+
+
+def grid_side(n_units: int, height: int, width: int) -> int:
+    """Return the side of the grid that ``pooled`` keeps of a map.
+
+    Examples
+    --------
+    >>> grid_side(64, 56, 56), grid_side(512, 7, 7), grid_side(3, 224, 224), grid_side(4096, 6, 6)
+    (4, 2, 16, 1)
+    """
+    side = 1
+    while 4 * side * side * n_units <= _POOLED and 2 * side <= min(height, width):
+        side *= 2
+    return side
+
+
+def _has_grid(layer: Layer) -> bool:
+    """Tell whether places of a layer are places in the image: windows and heads are not."""
+    return layer.dims == ("unit", "y", "x") and not layer.moved
 
 
 def units_first(activation: torch.Tensor, layer: Layer) -> torch.Tensor:
@@ -54,14 +82,19 @@ def units_first(activation: torch.Tensor, layer: Layer) -> torch.Tensor:
     return activation.movedim(-1, 1) if layer.moved else activation
 
 
-def reduce_map(activation: torch.Tensor, keep: str) -> torch.Tensor:
+def reduce_map(activation: torch.Tensor, keep: str, shape: tuple[int, ...] = ()) -> torch.Tensor:
     """Reduce (stimulus, unit, ...) to what is kept.
 
-    ``centre`` is position (⌊h/2⌋, ⌊w/2⌋): for even sizes the lower right of the four in the middle.
+    ``centre`` is position (⌊h/2⌋, ⌊w/2⌋): for even sizes the lower right of the four in the middle. `shape` is what
+    is kept of one stimulus (:func:`kept_shape`); only ``pooled`` needs it.
     """
     if keep == "all" or activation.ndim <= 2:
         return activation
-    if keep == "mean":
+    if keep == "pooled" and len(shape) == 3:
+        from torch.nn.functional import adaptive_avg_pool2d
+
+        return adaptive_avg_pool2d(activation, shape[1:])
+    if keep in ("mean", "pooled"):
         return activation.flatten(2).mean(-1)
     if keep == "max":
         return activation.flatten(2).amax(-1)

@@ -41,7 +41,7 @@ def make_plan(
     network : Network
         What is recorded from.
     inputs : mapping
-        Digests of ``network`` and ``stimuli``, taken before any forward.
+        Digests of ``network`` and ``stimuli``, taken before any forward, and of the ``metadata`` that is stored.
     layers : sequence of Layer
         What is recorded.
     device : torch.device

@@ -17,10 +17,12 @@ from netphys.guards import translating
 from netphys.matching import match_stimuli, require_unique
 from netphys.numpy_files import npz_headers, read_npy, read_npz
 from netphys.recording.patterns import match_layers
-from netphys.recording.schema import DIMS, Entry, escape, read_schema
+from netphys.recording.schema import DIMS, Entry, escape, read_metadata, read_schema
 from netphys.recording.selections import read_blocks
+from netphys.recording.tables import Columns, aligned, metadata_frame, plain_columns
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
 
 __all__ = ["Recording", "load_recording"]
@@ -55,6 +57,7 @@ class Recording:
     _arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     _rows: np.ndarray | None = None
     _units: np.ndarray | None = None
+    _table: Columns | None = None
 
     @classmethod
     def from_arrays(
@@ -64,6 +67,7 @@ class Recording:
         *,
         name: str = "arrays",
         training: str = "unknown",
+        metadata: pd.DataFrame | None = None,
     ) -> Recording:
         """Take features computed elsewhere.
 
@@ -75,11 +79,15 @@ class Recording:
             One a row, unique.
         name, training : str
             As in the tidy frame.
+        metadata : pandas.DataFrame, optional
+            One row a stimulus; joined by its column ``stimulus_id``, or in the order of the ids where it has none.
 
         Raises
         ------
         RecordingError
             If rows and ids differ in number.
+        MatchError
+            If a stimulus is not in `metadata`.
 
         Examples
         --------
@@ -94,7 +102,8 @@ class Recording:
                 wanted = f"({len(ids)}, unit) or ({len(ids)}, unit, y, x)"
                 raise RecordingError(f"layer {layer!r} is {array.shape}; {len(ids)} stimuli need {wanted}")
             entries.append(Entry(layer, "", DIMS[array.ndim], tuple(array.shape[1:]), place))
-        return cls(name, training, ids, _entries=tuple(entries), _arrays=dict(arrays))
+        table = None if metadata is None else plain_columns(aligned(metadata, ids, name=name), ids)
+        return cls(name, training, ids, _entries=tuple(entries), _arrays=dict(arrays), _table=table)
 
     # What is in it
 
@@ -110,6 +119,25 @@ class Recording:
     def layers(self) -> tuple[str, ...]:
         """Names of the layers, in order of execution."""
         return tuple(entry.name for entry in self._entries)
+
+    @property
+    def metadata(self) -> pd.DataFrame:
+        """What is known of the stimuli: one row each, column ``stimulus_id`` first; a copy.
+
+        Recordings made before metadata were stored, and features from elsewhere, have only ``stimulus_id``.
+
+        Raises
+        ------
+        RecordingError
+            If the file's table is damaged.
+        """
+        columns = self._table
+        if columns is None and self.path is not None:
+            every = read_schema(self.path)[2] if self._rows is not None else self.stimulus_ids
+            columns = read_metadata(self.path, every)
+        if columns is None:
+            return metadata_frame({"stimulus_id": np.array(self.stimulus_ids, dtype=object)}, None)
+        return metadata_frame(columns, self._rows)
 
     def shape(self, layer: str) -> tuple[int, ...]:
         """Shape of a layer's activations: (stimulus, unit, ...)."""

@@ -32,6 +32,7 @@ from netphys.recording.running import evaluating, on_device, prepare, require_ma
 from netphys.recording.schema import Entry, read_header, verify
 from netphys.recording.sinks import Buffers, Memory, Sink, bytes_a_stimulus, sink_name
 from netphys.recording.store import pack
+from netphys.recording.tables import plain_columns, table_digest
 from netphys.seeds import derive_seed, forked_torch
 from netphys.stimuli import as_stimuli
 
@@ -71,8 +72,8 @@ def record(
         What is shown.
     layers : str or sequence of str
         Layer patterns, see :mod:`netphys.recording.patterns`.
-    keep : {"all", "mean", "max", "centre"}
-        What is kept of a map.
+    keep : {"all", "mean", "max", "centre", "pooled"}
+        What is kept of a map (:mod:`netphys.recording.keep`).
     into : Path, optional
         The HDF5 file to record into, for sets larger than memory and for keeping. Default: memory.
     dtype : {"float32", "float16"}
@@ -163,6 +164,8 @@ class _Pass:
         self.layers = _recordable([layer for layer in table if layer.name in names], patterns, network.name)
         for layer in self.layers:
             kept_shape(layer, keep)
+        self.columns = plain_columns(stimuli.metadata, stimuli.ids)
+        inputs["metadata"] = table_digest(self.columns)  # no number hangs on it, but it is stored: no old table stays
         options = {"keep": keep, "dtype": dtype, "batch_size": batch_size, "seed": seed}
         self.plan = make_plan(network, inputs, self.layers, device=self.device, options=options)
 
@@ -181,9 +184,8 @@ class _Pass:
             for each in self.layers
         )
         header = {"digest": recording_digest(self.plan), "provenance": self._what_made_it()}
-        return Recording(
-            self.network.name, self.network.training, self.stimuli.ids, None, header, entries, memory.arrays
-        )
+        name, training = self.network.name, self.network.training
+        return Recording(name, training, self.stimuli.ids, None, header, entries, memory.arrays, _table=self.columns)
 
     def into_file(self, path: Path, sinks: Sequence[Sink], *, force: bool) -> Recording:
         """Record into shards, then pack them; a finished recording of the same plan is taken as it is."""
@@ -212,7 +214,7 @@ class _Pass:
             )
         try:
             self._fill(path, shards, sinks)
-            pack(path, shards, self.layers, self.stimuli.ids, self._header())
+            pack(path, shards, self.layers, self.columns, self._header())
         except BaseException:
             if not shards.n_rows:  # nothing that could go on
                 shards.remove()

@@ -20,10 +20,11 @@ from netphys.errors import FileError, MatchError, RecordingError
 from netphys.guards import first_line, guarded_hdf5
 from netphys.matching import require_unique
 from netphys.provenance import digest
+from netphys.recording.tables import Columns, read_columns, table_digest
 
 __all__ = [
-    "DIMS", "FORMAT", "STATEMENTS", "Entry", "escape", "read_header", "read_schema", "statement_digest", "unescape",
-    "verify",
+    "DIMS", "FORMAT", "STATEMENTS", "Entry", "escape", "read_header", "read_metadata", "read_schema",
+    "statement_digest", "unescape", "verify",
 ]  # fmt: skip
 
 FORMAT = "netphys-recording-1"
@@ -78,13 +79,36 @@ def read_schema(path: Path) -> tuple[dict[str, Any], tuple[Entry, ...], tuple[st
     return header, tuple(entries), ids or ()
 
 
+def read_metadata(path: Path, stimulus_ids: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Read the stimuli's metadata of a recording's file, by column; of one made before only ``stimulus_id``.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    stimulus_ids : tuple of str
+        Of its layers, one a row.
+
+    Raises
+    ------
+    RecordingError
+        If a column is damaged, or describes other stimuli.
+    """
+    with _opened(path) as file:
+        columns = read_columns(path, file, len(stimulus_ids))
+    if columns is not None and tuple(columns["stimulus_id"]) != stimulus_ids:
+        raise RecordingError(f"{path}: its metadata describe other stimuli than its layers; record it again")
+    return {"stimulus_id": np.array(stimulus_ids, dtype=object)} if columns is None else columns
+
+
 def verify(path: Path | str) -> None:
     """Compare a recording with the checksums of its making: one reading of the file.
 
     Raises
     ------
     RecordingError
-        If a byte of an activation, of an id or of what the file says was changed, or the file has no checksums.
+        If a byte of an activation, of an id, of the metadata or of what the file says was changed, or the file has no
+        checksums.
     """
     path = Path(path)
     header, entries, ids = read_schema(path)
@@ -98,13 +122,17 @@ def verify(path: Path | str) -> None:
             if _values_digest(group["activation"]) != sums[entry.name]:
                 raise RecordingError(f"{path}: layer {entry.name!r} is not what was written (checksum)")
         statements = {key: file.attrs[key] for key in STATEMENTS}
-    if header.get("sha256") != statement_digest(statements, sums, ids):
+        columns = read_columns(path, file, len(ids))
+    if header.get("sha256") != statement_digest(statements, sums, ids, columns):
         raise RecordingError(f"{path}: what it says of itself is not what was written (checksum)")
 
 
-def statement_digest(statements: Mapping[str, Any], sums: Mapping[str, str], ids: tuple[str, ...]) -> str:
-    """Digest what a file says of itself: its texts, the checksums of its layers, its stimuli."""
-    return digest({"statements": {key: str(statements[key]) for key in STATEMENTS}, "layers": sums, "ids": list(ids)})
+def statement_digest(
+    statements: Mapping[str, Any], sums: Mapping[str, str], ids: tuple[str, ...], columns: Columns | None = None
+) -> str:
+    """Digest what a file says of itself: its texts, the checksums of its layers, its stimuli and their metadata."""
+    said = {"statements": {key: str(statements[key]) for key in STATEMENTS}, "layers": sums, "ids": list(ids)}
+    return digest(said if columns is None else said | {"metadata": table_digest(columns)})
 
 
 def escape(layer: str) -> str:

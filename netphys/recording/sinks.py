@@ -71,8 +71,9 @@ class Buffers:
         """Copy what is kept of an activation to the rows from `first` on: the copy is the clone."""
         import torch
 
-        values = reduce_map(activation, self.keep)
-        into = self.arrays[layer][first : first + len(values)]
+        kept = self.arrays[layer]
+        values = reduce_map(activation, self.keep, kept.shape[1:])
+        into = kept[first : first + len(values)]
         torch.from_numpy(into).copy_(values)
         if torch.finfo(values.dtype).max > float(np.finfo(self._dtype).max):
             check_overflow(layer, into, values)

@@ -3,7 +3,8 @@
 Layout: ``/layers/<escaped name>/activation`` with the dimension scales ``stimulus unit y x`` (or ``token``, ``time``)
 and ``stimulus_id`` in the same group; the layer's true name is the attribute ``layer``. Root attributes: ``format``,
 ``digest``, ``complete``, ``provenance`` (JSON). ``sha256`` of each layer is that of its values in C order, the root's
-that of everything that is said about them: :func:`netphys.recording.verify` compares.
+that of everything that is said about them: :func:`netphys.recording.verify` compares. ``/stimuli`` holds the metadata
+of the stimuli, a dataset a column (:mod:`netphys.recording.tables`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from netphys.recording.keep import kept_dims, kept_shape
 from netphys.recording.layers import Layer
 from netphys.recording.schema import FORMAT, STATEMENTS, escape, statement_digest
 from netphys.recording.shards import Shards
+from netphys.recording.tables import Columns, stored_bytes, write_columns
 
 __all__ = ["FORMAT", "chunk_shape", "pack"]
 
@@ -60,9 +62,7 @@ def _evenly(total: int, side: int) -> int:
     return math.ceil(total / max(1, total // side))
 
 
-def pack(
-    path: Path, shards: Shards, layers: Sequence[Layer], stimulus_ids: Sequence[str], header: Mapping[str, Any]
-) -> None:
+def pack(path: Path, shards: Shards, layers: Sequence[Layer], columns: Columns, header: Mapping[str, Any]) -> None:
     """Pack verified shards into the one file, committed by rename.
 
     Parameters
@@ -73,14 +73,15 @@ def pack(
         Complete.
     layers : sequence of Layer
         In order of execution.
-    stimulus_ids : sequence of str
-        One a row.
+    columns : mapping of str to array (stimulus,)
+        The stimuli's metadata, ``stimulus_id`` among them.
     header : mapping
         ``digest``, ``network``, ``training``, ``keep``, ``dtype``, ``provenance``.
     """
     import h5py
 
     shards.verify()
+    stimulus_ids = list(columns["stimulus_id"])
     keep, dtype = header["keep"], np.dtype(header["dtype"])
     shapes = {layer.name: (len(stimulus_ids), *kept_shape(layer, keep)) for layer in layers}
     with committing(path) as temporary, writing(path):
@@ -90,8 +91,9 @@ def pack(
         ):
             # a disk that fills while HDF5 writes its metadata crashes the process at the next garbage collection
             needed = sum(_stored_bytes(each, dtype, stimulus_ids) for each in shapes.values())
-            reserve(temporary, needed + _MARGIN_BYTES)
+            reserve(temporary, needed + stored_bytes(columns) + _MARGIN_BYTES)
             _write_attributes(file, layers, header)
+            write_columns(file, columns)
             root, sums = file.create_group("layers"), {}
             for layer in layers:
                 group, shape = root.create_group(escape(layer.name)), shapes[layer.name]
@@ -105,7 +107,7 @@ def pack(
                 _describe(group, data, layer, ("stimulus", *kept_dims(layer, keep)), stimulus_ids)
                 progress.update(1)
             statements = {key: file.attrs[key] for key in STATEMENTS}
-            file.attrs["sha256"] = statement_digest(statements, sums, tuple(stimulus_ids))
+            file.attrs["sha256"] = statement_digest(statements, sums, tuple(stimulus_ids), columns)
             file.attrs["complete"] = True
             file.flush()
             n_bytes = file.id.get_filesize()
