@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Taps", "blur_weights", "enlarged", "enlarging_taps", "resize_weights", "separable"]
+__all__ = ["Taps", "blur_weights", "enlarged", "enlarging_taps", "on_device", "resize_weights", "separable"]
 
 
 class Taps(NamedTuple):
@@ -180,6 +180,12 @@ def _mirrored(n: int, radius: int, device: torch.device) -> Tensor:
     period = max(2 * (n - 1), 1)
     pixels = np.arange(n)
     for offset in range(-radius, radius + 1):
-        folded = (pixels + offset) % period
-        np.add.at(counts, (abs(offset), pixels, np.minimum(folded, period - folded) if n > 1 else 0 * pixels), 1)
-    return torch.from_numpy(counts.reshape(radius + 1, n * n)).to(device)
+        folded = (pixels + offset) % period  # a mirror at each end: what leaves comes back
+        counts[abs(offset), pixels, np.minimum(folded, period - folded)] += 1
+    return on_device(counts.reshape(radius + 1, n * n), device)
+
+
+def on_device(values: np.ndarray, device: torch.device) -> Tensor:
+    """Move numbers of the host to a device, without waiting for it."""
+    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
