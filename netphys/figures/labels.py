@@ -37,7 +37,7 @@ class _Label:
     style: str = "normal"
 
 
-def label_levels(ax: Axes, rows: pd.DataFrame, *, references: pd.Series) -> Axes:
+def label_levels(ax: Axes, rows: pd.DataFrame, *, references: pd.Series, chance: float | None = None) -> Axes:
     """Name the noise ceiling and other neural data on one panel, whose limits and size are settled.
 
     Parameters
@@ -48,26 +48,30 @@ def label_levels(ax: Axes, rows: pd.DataFrame, *, references: pd.Series) -> Axes
         The tidy frame (:mod:`netphys.scores`) of the panel.
     references : bool series
         Which rows are dashed lines.
+    chance : float, optional
+        The level of chance, named in the place of the ceiling.
 
     Returns
     -------
     matplotlib Axes
     """
     points, taken = _drawn(ax), list[np.ndarray]()
-    for label in _labels(ax, rows[~references].iloc[0], rows[references]):
+    for label in _labels(ax, rows[~references].iloc[0], rows[references], chance):
         taken.append(_place(ax, label, points, taken))
     return ax
 
 
-def _labels(ax: Axes, row: pd.Series, references: pd.DataFrame) -> Iterator[_Label]:
+def _labels(ax: Axes, row: pd.Series, references: pd.DataFrame, chance: float | None) -> Iterator[_Label]:
     """What is to be named: the ceiling first, then dashed lines from the highest on."""
     low, high = row["ceiling_low"], row["ceiling_high"]
     if np.isfinite(low):
         yield _Label(f"noise ceiling {low:.2f}–{high:.2f}", high, low, colour=_GREY)
-    else:
+    elif chance is None:
         reason = str(row["ceiling_rule"]).removeprefix("none: ")
         top = ax.get_ylim()[1]
         yield _Label(f"no noise ceiling: {reason}", top, top, colour=_GREY, style="italic")
+    if chance is not None:
+        yield _Label(f"chance {chance:.2f}", chance, chance, colour=_GREY)
     for _, each in references.sort_values("score", ascending=False).iterrows():
         score = float(each["score"])
         yield _Label(f"{each['network']}: {score:.2f}", score, score)

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["agreement_figure", "rdm_figure", "sheet_figure"]
 
 
-def agreement_figure(scores: pd.DataFrame, *, references: str = "neural", ylabel: str | None = None) -> Figure:
+def agreement_figure(
+    scores: pd.DataFrame,
+    *,
+    references: str = "neural",
+    ylabel: str | None = None,
+    colours: Mapping[str, str] | None = None,
+    chance: float | None = None,
+) -> Figure:
     """Arrange one panel a set of neural data: every network layer by layer, references, the noise ceiling.
 
     Parameters
@@ -37,19 +44,24 @@ def agreement_figure(scores: pd.DataFrame, *, references: str = "neural", ylabel
         The value of ``training`` that marks rows to be drawn as dashed lines.
     ylabel : str, optional
         Default: the measure.
+    colours : mapping, optional
+        Network → colour, where a network keeps its colour over several figures. Default: by order of appearance.
+    chance : float, optional
+        The score that says nothing, of measures whose level is not 0 (the accuracy of a probe): a dotted line, in the
+        place of a noise ceiling that such measures do not have; filled markers are above it.
     """
     from matplotlib.figure import Figure
 
     panels = list(scores.groupby("dataset", sort=False))
     is_network = scores["training"] != references
     networks = list(dict.fromkeys(scores.loc[is_network, "network"]))
-    colours = colours_of(networks)
+    colours = colours_of(networks) if colours is None else colours
     with paper_style():
         figure = Figure(figsize=(min(PAGE, 0.9 + 3.0 * len(panels)), 3.1), layout="constrained")
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for ax, (title, rows) in zip(axes, panels):
             marks = rows["training"] == references
-            plot_scores(rows[~marks], ax, colours=colours, references=rows[marks])
+            plot_scores(rows[~marks], ax, colours=colours, references=rows[marks], chance=chance)
             ax.set_title(str(title), loc="left", fontsize=8, fontweight="bold")
         axes[0].set_ylabel(ylabel or _measure(str(scores["measure"].iloc[0])))
         axes[0].set_ylim(*_limits(scores))
@@ -57,7 +69,7 @@ def agreement_figure(scores: pd.DataFrame, *, references: str = "neural", ylabel
         _legend(figure, sorted(networks, key=lambda name: layers[name] < DEEP), colours)
         figure.draw_without_rendering()  # settles the layout: only now is known how much room words have
         for ax, (_, rows) in zip(axes, panels):
-            label_levels(ax, rows, references=rows["training"] == references)
+            label_levels(ax, rows, references=rows["training"] == references, chance=chance)
     return figure
 
 
@@ -132,7 +144,9 @@ def sheet_figure(stimuli: StimulusSet, *, n: int = 60, columns: int = 12) -> Fig
 def _measure(measure: str) -> str:
     """Write a measure as an axis label."""
     method = measure.split(" of ")[0]
-    return agreement_label(method) if method in MEASURE_NAMES else measure
+    if method in MEASURE_NAMES:
+        return agreement_label(method)
+    return measure[:1].upper() + measure[1:].replace("_", " ")
 
 
 def _limits(scores: pd.DataFrame) -> tuple[float, float]:

@@ -1,8 +1,8 @@
 """Scores layer by layer from the tidy frame, several networks on one Axes, beside the noise ceiling.
 
 Networks of one or two layers (pixels, Gabor energy) stand at the left as points, deep ones follow as lines over their
-layers; other neural data taken as a model are dashed lines. Filled markers: above 0 at a false discovery rate of 5 %
-over everything in the panel. Works for any comparison that leaves the tidy frame. What the levels are called is written
+layers; other neural data taken as a model are dashed lines. Filled markers: above 0 (or chance) at a false discovery
+rate of 5 % over everything in the panel. Works for any comparison that leaves the tidy frame. What the levels are called is written
 by :mod:`netphys.figures.labels`.
 """
 
@@ -27,7 +27,12 @@ _SMALL, _PLAIN = 6.0, 7.0  # points
 
 
 def plot_scores(
-    scores: pd.DataFrame, ax: Axes, *, colours: Mapping[str, str], references: pd.DataFrame | None = None
+    scores: pd.DataFrame,
+    ax: Axes,
+    *,
+    colours: Mapping[str, str],
+    references: pd.DataFrame | None = None,
+    chance: float | None = None,
 ) -> Axes:
     """Draw several networks' scores on the same data.
 
@@ -41,6 +46,8 @@ def plot_scores(
         Network → colour.
     references : pandas.DataFrame, optional
         One row each: other neural data, or the truth of simulated data, taken as a model.
+    chance : float, optional
+        The score that says nothing, where that is not 0: a dotted line. The column ``p`` is against it.
 
     Returns
     -------
@@ -56,6 +63,8 @@ def plot_scores(
     low, high = scores["ceiling_low"].iloc[0], scores["ceiling_high"].iloc[0]
     if np.isfinite(low):
         ax.axhspan(low, high, color=_BAND, linewidth=0, zorder=0)
+    if chance is not None:
+        ax.axhline(chance, color=_GREY, linewidth=0.8, linestyle=(0, (1, 1.5)), zorder=2)
     for score in references["score"].astype(float) if references is not None else ():
         ax.axhline(score, color="black", linewidth=0.8, linestyle=(0, (4, 2)), zorder=2)
     ax.tick_params(axis="y", labelsize=_PLAIN, width=0.5, length=2)

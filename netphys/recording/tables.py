@@ -163,7 +163,7 @@ def _plain(column: pd.Series) -> np.ndarray | None:
     if kind in "biu" and missing.any():
         return column.astype("float64").to_numpy(dtype=np.float64, na_value=np.nan)
     if kind in "biuf":
-        values = column.to_numpy(dtype=getattr(column.dtype, "numpy_dtype", column.dtype))
+        values = column.to_numpy(dtype=getattr(column.dtype, "numpy_dtype", None))
         return np.ascontiguousarray(values.astype(values.dtype.newbyteorder("="))) if values.itemsize <= 8 else None
     if kind not in "OTU":
         return None
