@@ -104,7 +104,7 @@ class Colorization(Objective):
         return dataclasses.replace(given, colour="lightness")
 
     def fit_targets(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
-        """Learn which colours the training set has (2 kB an image are held meanwhile); the decoder's head starts anew."""
+        """Learn which colours the training set has, in 2 kB an image; the decoder's head starts anew."""
         self.bins.fit(torch.cat([self._ab(srgb_to_lab(batch["image"])) for batch in batches]))
         self.decoder.head.resize(self.bins.n, bias=self.bins.constant.log())
 

@@ -77,7 +77,7 @@ class ColourBins(nn.Module):
         for name in _OF_A_BIN:
             self.register_buffer(name, torch.full((len(centres),), 1 / len(centres)))
         self.register_buffer("centres", centres)
-        self.register_buffer("neighbour_entropy", torch.zeros(()))
+        self.register_buffer("neighbour_entropy", torch.full((), float("nan")))  # until fitted
         for name in ("candidates", "candidate_ab"):  # a table for speed, made again wherever centres change
             self.register_buffer(name, None, persistent=False)
         self._tabulate()
@@ -198,7 +198,7 @@ class ColourBins(nn.Module):
         take_shapes(self, state_dict, prefix, ("centres", *_OF_A_BIN))
         super()._load_from_state_dict(state_dict, prefix, *rest)
         self._tabulate()
-        self.fitted = True
+        self.fitted = not bool(self.neighbour_entropy.isnan())
 
     def _tabulate(self) -> None:
         self.candidates = _candidates(self.centres)
@@ -235,11 +235,12 @@ def _candidates(centres: Tensor) -> Tensor:
     """
     axes = [corner + _CELL * (torch.arange(n) + 0.5) for corner, n in zip(_CORNER, _CELLS)]
     middles = torch.cartesian_prod(*axes).to(centres)
-    distances, order = torch.cdist(middles.double(), centres.double()).sort(1)
-    fifth = distances[:, min(_N_NEAREST, len(centres)) - 1]
+    k = min(_N_NEAREST, len(centres))
+    distances = torch.cdist(middles, centres, compute_mode="donot_use_mm_for_euclid_dist")
+    fifth = distances.topk(k, dim=1, largest=False)[0][:, -1:]
     reach = fifth + _CELL * 2**0.5 + 1e-3  # and rounding
-    used = (distances <= reach[:, None]).sum(1).max()
-    return order[:, : max(int(used), min(_N_NEAREST, len(centres)))].contiguous()
+    n_candidates = max(int((distances <= reach).sum(1).max()), k)
+    return distances.topk(n_candidates, dim=1, largest=False)[1]
 
 
 def _smoothed(frequency: Tensor, centres: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ class Objective(nn.Module):
         """Do what follows the optimizer: moving averages, queues, centres."""
 
     def fit_targets(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
-        """Learn what targets are made of (bins, priors), once, before the first step, from batches of the training set."""
+        """Learn what targets are made of (bins, priors) from batches of the training set, before the first step."""
 
     def reference(self, batch: Mapping[str, Tensor]) -> dict[str, float]:
         """Say the loss of those who learn nothing (``chance``, ``prior``) and, where there is one, of an ``oracle``."""

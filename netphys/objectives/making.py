@@ -84,15 +84,17 @@ def _kinds(objective: type[Objective]) -> dict[str, Any]:
 
 def _checked(objective: str, option: str, value: Any, kind: Any) -> Any:
     """Return a value as a constructor takes it, or say what would be right."""
+    if value is None and type(None) in get_args(kind):
+        return None
     found, said = _as_kind(value, kind)
-    if found is None and value is not None:
+    if found is None:
         raise OptionError(f"{option} of the objective {objective} is {said}, not {value!r:.60}")
     return found
 
 
 def _as_kind(value: Any, kind: Any) -> tuple[Any, str]:
     """Return the value as this kind (None where it is not), and what the kind is called."""
-    if get_origin(kind) in (types.UnionType, Union):  # of None and one other: None is said by leaving the option out
+    if get_origin(kind) in (types.UnionType, Union):  # of None and one other
         return _as_kind(value, next(each for each in get_args(kind) if each is not type(None)))
     if get_origin(kind) is tuple:
         kinds = get_args(kind)

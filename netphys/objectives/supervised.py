@@ -152,9 +152,9 @@ class Supervised(Objective):
     def reference(self, batch: Mapping[str, Tensor]) -> dict[str, float]:
         """Say the loss on this batch of all classes alike, of the training set's shares, of a perfect network."""
         q, eps = self.head.out_features, self.smoothing
-        prior = (1 - eps) * self.counts.double() / self.counts.sum() + eps / q
+        seen = self.counts.double().clamp_min(1)  # a class that was not counted would have no finite loss
+        logs = ((1 - eps) * seen / seen.sum() + eps / q).log()
         labels = batch["label"].to(self.counts.device)
-        logs = prior.log().clamp_min(-1e4)  # a class that the training set lacks has no finite loss
         held = nn.functional.cross_entropy(logs.expand(len(labels), -1), labels, label_smoothing=eps)
         smoothed = torch.tensor([1 - eps + eps / q, *[eps / q] * (q - 1)], dtype=torch.float64)
         return {"chance": math.log(q), "prior": float(held), "oracle": float(torch.special.entr(smoothed).sum())}
