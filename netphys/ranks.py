@@ -1,15 +1,15 @@
 """The processes that work together on one training or recording, and the three verbs by which they share tensors.
 
-Objectives are written once, with these verbs; on one process they are identities. The gradient of a loss over the joined
-batch is right only if the backward of a gather, and of a sum, sums over ranks; the verbs here do that.
+Objectives are written once, with these verbs; on one process they are identities. The gradient of a loss over the
+joined batch is right only if the backward of a gather, and of a sum, sums over ranks; the verbs here do that.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor, distributed
 
 __all__ = ["Alone", "Ranks", "Together"]
 
@@ -58,32 +58,52 @@ class Together:
     """The ranks of a process group that is already open (torchrun, Fabric)."""
 
     def __init__(self) -> None:
-        import torch.distributed as distributed
-
         self.rank: int = distributed.get_rank()
         self.n: int = distributed.get_world_size()
 
     def gather(self, values: Tensor) -> Tensor:
         """Join the rows of all ranks, in their order; gradients reach every rank's own rows, summed over ranks."""
-        import torch
-
-        return torch.cat(_functional().all_gather(values.contiguous()))
+        return _Gather.apply(values.contiguous(), self.rank, self.n)
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum over ranks; the gradient is summed over ranks, too."""
-        return _functional().all_reduce(values.contiguous())
+        return _Sum.apply(values.contiguous())
 
     def sum_without_gradient(self, values: Tensor) -> Tensor:
         """Sum over ranks; no gradient flows."""
-        import torch.distributed as distributed
-
         total = values.detach().clone()
         distributed.all_reduce(total)
         return total
 
 
-def _functional() -> Any:
-    """Return torch's collectives whose backward sums over ranks."""
-    import torch.distributed.nn.functional as functional
+class _Gather(torch.autograd.Function):
+    """Join rows of all ranks; backward, each rank takes its own rows of the gradients of all ranks, summed."""
 
-    return functional
+    @staticmethod
+    def forward(context: Any, values: Tensor, rank: int, n: int) -> Tensor:
+        context.own = slice(rank * len(values), (rank + 1) * len(values))
+        parts = [torch.empty_like(values) for _ in range(n)]
+        distributed.all_gather(parts, values)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        total = gradients[0].contiguous().clone()
+        distributed.all_reduce(total)
+        return total[context.own], None, None
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over ranks; backward, the gradients of all ranks, summed."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor]:
+        total = gradients[0].contiguous().clone()
+        distributed.all_reduce(total)
+        return (total,)

@@ -99,12 +99,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     from safetensors.torch import save
 
     tensors = {name: each.clone() for name, each in checkpoint.tensors.items()}  # safetensors refuses shared memory
-    said = {"plan": checkpoint.plan, "said": checkpoint.said}
-    metadata = {
-        "format": _FORMAT,
-        "state": json.dumps(said, sort_keys=True),
-        "sha256": _digest(json.dumps(said, sort_keys=True), tensors),
-    }
+    state = json.dumps({"plan": checkpoint.plan, "said": checkpoint.said})  # columns stay in their order
+    metadata = {"format": _FORMAT, "state": state, "sha256": _digest(state, tensors)}
     with committing(path) as temporary:
         temporary.write_bytes(save(tensors, metadata))
 

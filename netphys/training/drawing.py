@@ -47,7 +47,16 @@ def plot_curve(curve: pd.DataFrame, references: Mapping[str, float], ax: Axes | 
         ax.plot(losses["step"], losses["loss"], color=COLOURS[0], alpha=0.25, linewidth=0.5)
         ax.plot(losses["step"], smooth, color=COLOURS[0], linewidth=1.1, label="training batches")
     held = curve.dropna(subset=["held_out"])
-    ax.plot(held["step"], held["held_out"], color=COLOURS[5], marker="o", markersize=3, linewidth=1.1, label="held out")
+    ax.plot(
+        held["step"],
+        held["held_out"],
+        color=COLOURS[5],
+        marker="o",
+        markersize=3,
+        linewidth=1.1,
+        label="held out",
+        clip_on=False,
+    )
     last = float(curve["step"].max())
     ax.set_xlim(0, last)
     _limits(ax, losses["loss"].to_numpy() if len(losses) else np.array([]), held["held_out"].to_numpy(), references)

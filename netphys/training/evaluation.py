@@ -132,7 +132,9 @@ def _averaged(said_by: list[dict[str, Tensor]], sizes: list[int]) -> dict[str, f
 
 
 def _collapse(outs: Mapping[str, Tensor]) -> dict[str, float]:
-    """Measure the collapse of features and projections, if the objective shows any."""
+    """Measure the collapse of features and projections, if the objective shows any that are numbers."""
     if "f" not in outs or outs["f"].ndim != 2 or len(outs["f"]) < 2:
+        return {}
+    if not all(bool(each.isfinite().all()) for each in outs.values()):
         return {}
     return {name: float(value) for name, value in collapse(outs["f"], outs.get("z")).items()}

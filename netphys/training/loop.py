@@ -131,11 +131,8 @@ class Loop:
             return
         values = torch.stack([each[-1] for each in self._waiting]).double().cpu().numpy()
         for (step, rate, seconds, _), row in zip(self._waiting, values):
-            if not np.isfinite(row[0]) and self.columns[0] == "loss":
-                raise TrainingError(
-                    f"the loss of {self.objective.name} became {row[0]} at step {step}; try a smaller rate "
-                    f"(rate={self.plan['rate'] / 3:.1g}), a longer warm-up (warm_up=0.2), or precision='float32'"
-                )
+            if self.columns[0] == "loss":
+                self._require_number("loss", row[0], step)
             self.rows.append([step, self.batches.epoch(step), rate, seconds, *row.tolist()])
         self._waiting.clear()
 
@@ -194,11 +191,21 @@ class Loop:
 
     def _evaluate(self) -> None:
         """Evaluate, and leave the objective as it was."""
+        self.fetch()
         at = Clock(self.done, self.n_steps, self.batches.epoch(self.done))
         self.evaluations[self.done] = evaluate(
             self.objective, self.batches, self.engine, at,
             seed=self.seed, references=self.references, callbacks=self.callbacks,
         )  # fmt: skip
+        if self.done:
+            self._require_number("held-out loss", self.evaluations[self.done]["held_out"], self.done)
+
+    def _require_number(self, what: str, value: float, step: int) -> None:
+        if not np.isfinite(value):
+            raise TrainingError(
+                f"the {what} of {self.plan['objective']} became {value} at step {step}; try a smaller rate "
+                f"(rate={self.plan['rate'] / 3:.1g}), a longer warm-up (warm_up=0.2), or precision='float32'"
+            )
 
     def _elapsed(self) -> float:
         """Seconds of training so far, evaluations included."""

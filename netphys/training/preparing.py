@@ -145,8 +145,9 @@ def prepare(objective: str | type[Objective], network: Any, stimuli: Any, asked:
     size = (int(height), int(width))
     made = build(objective, given.module, size, want, asked.options, seed=asked.seed)
     labels, classes = _inputs(made, shown, asked.labels)
-    if classes and hasattr(made, "set_classes"):
-        made.set_classes(classes)
+    name_classes: Any = getattr(made, "set_classes", None)
+    if classes and name_classes is not None:
+        name_classes(classes)
     n_held, n_evaluated = _held_out(made, len(shown), asked)
     training, held_out = split(len(shown), n_held, seed=asked.seed)
     callbacks = _named(asked.callbacks)
@@ -181,7 +182,7 @@ def prepare(objective: str | type[Objective], network: Any, stimuli: Any, asked:
         "versions": {key: value for key, value in versions().items() if key.startswith("torch")},
     }
     trained = replace(given, preprocess=want, training=str(plan["objective"]))
-    return Setup(trained, made, shown, sizer, size, labels, classes, training, held_out[:n_evaluated], callbacks, plan)  # type: ignore[arg-type]
+    return Setup(trained, made, shown, sizer, size, labels, classes, training, held_out[:n_evaluated], callbacks, plan)
 
 
 def build(

@@ -75,6 +75,13 @@ class TrainingResult:
         """How long it took, evaluations included."""
         return float(self.curve["seconds"].iloc[-1])
 
+    @property
+    def n_views(self) -> int:
+        """How many views of a stimulus a step makes."""
+        if self.objective is None:
+            return 1
+        return max((spec.group for spec in self.objective.needs.values() if spec.kind == "image"), default=1)
+
     def to_frame(self) -> pd.DataFrame:
         """Return the curve with what made it: ``network``, ``training``, and a column a reference."""
         frame = self.curve.copy()

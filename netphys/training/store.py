@@ -12,26 +12,29 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netphys.errors import NetphysError, OptionError, TrainingError
+from netphys.errors import AddressError, NetphysError, OptionError, TrainingError
 from netphys.files import committing, ensure_folder, sha256_of, write_json, write_text
 from netphys.guards import first_line
 from netphys.networks import load_network, save_network
+from netphys.networks.folder import is_network_folder, read_network_toml
 from netphys.objectives import OBJECTIVES
 from netphys.provenance import digest, provenance
 from netphys.training.preparing import build
 from netphys.training.results import TrainingResult
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import Tensor
 
     from netphys.networks import Network
     from netphys.objectives.contract import Objective
 
-__all__ = ["COMPLETE", "finished_plan", "load_training", "unfinish", "write_training"]
+__all__ = ["COMPLETE", "finished_plan", "is_stranger", "load_training", "unfinish", "write_training"]
 
 COMPLETE = "training.json"
 _FORMAT = "netphys-training-1"
@@ -61,10 +64,8 @@ def load_training(folder: Path | str, *, objective: type[Objective] | None = Non
             raise TrainingError(f"{folder} lacks {name}; train it again with --force")
         if sha256_of(folder / name) != said["sha256"].get(name):
             raise TrainingError(f"{folder / name} is not what was written (checksum); train it again with --force")
-    import pandas as pd
-
     network = load_network(str(folder))
-    curve = pd.read_csv(folder / "curve.csv", float_precision="round_trip")
+    curve = _read_curve(folder / "curve.csv")
     kind = objective or (said["plan"]["objective"] if said["plan"]["objective"] in OBJECTIVES else None)
     made = None if kind is None else _objective(folder, kind, network)
     return TrainingResult(network, made, curve, said["references"], said["plan"])
@@ -119,6 +120,16 @@ def finished_plan(folder: Path) -> dict[str, Any] | None:
     return _read(folder)["plan"] if (folder / COMPLETE).is_file() else None
 
 
+def is_stranger(folder: Path, plan: Mapping[str, Any]) -> bool:
+    """Tell whether a folder without a finished training holds a network that this training did not begin to write."""
+    if not is_network_folder(folder):
+        return False
+    try:
+        return read_network_toml(folder).get("made", {}).get("plan") != digest(plan)
+    except AddressError:
+        return True
+
+
 def unfinish(folder: Path) -> None:
     """Take away what says that a training is complete, then what would be another's beside the new one."""
     for name in (COMPLETE, "network.toml", *_FILES):
@@ -137,6 +148,15 @@ def _read(folder: Path) -> dict[str, Any]:
     if not isinstance(said, dict) or said.get("format") != _FORMAT or said.get("digest") != digest(said.get("plan")):
         raise TrainingError(f"{path} is damaged, or of another version of netphys; train it again with --force")
     return said
+
+
+def _read_curve(path: Path) -> pd.DataFrame:
+    """Read a curve, every number as it was written."""
+    import pandas as pd
+
+    words = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame = words.apply(lambda column: [float(each) if each else math.nan for each in column])
+    return frame.astype({"step": int, "epoch": int})
 
 
 def _objective(folder: Path, kind: str | type[Objective], network: Network) -> Objective:

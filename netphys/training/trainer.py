@@ -39,7 +39,7 @@ from netphys.training.loop import Loop
 from netphys.training.optimizers import Optimizers
 from netphys.training.preparing import Asked, Setup, prepare
 from netphys.training.results import TrainingResult
-from netphys.training.store import finished_plan, load_training, unfinish, write_training
+from netphys.training.store import finished_plan, is_stranger, load_training, unfinish, write_training
 
 if TYPE_CHECKING:
     from netphys.networks import Network
@@ -215,8 +215,7 @@ def _there(folder: Path, setup: Setup, kind: type[Objective] | None, *, force: b
     try:
         found = finished_plan(folder)
         if found is None:
-            stranger = (folder / "network.toml").is_file() and not (folder / CHECKPOINT).is_file()
-            if stranger and not force:
+            if is_stranger(folder, setup.plan) and not force:
                 raise TrainingError(
                     f"{folder} holds a network that was not trained there; choose another --out, or --force"
                 )
