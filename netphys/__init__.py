@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from netphys.recording import Recording, hooks, layers, load_recording, record
     from netphys.rsa import compare, evaluate, noise_ceiling, rdms
     from netphys.stimuli import StimulusSet, load_stimuli
+    from netphys.probes import probe
     from netphys.studies import run_study
+    from netphys.training import load_training, train
+    from netphys.units import top_patches
 
 _HOME = {
     "StimulusSet": "stimuli",
@@ -35,8 +38,15 @@ _HOME = {
     "noise_ceiling": "rsa",
     "evaluate": "rsa",
     "run_study": "studies",
+    "train": "training",
+    "load_training": "training",
+    "top_patches": "units",
+    "probe": "probes",
 }
-_ROOMS = ("stimuli", "networks", "recording", "neural", "rsa", "figures", "studies", "cli", "errors", "inference")
+_ROOMS = (
+    "stimuli", "networks", "recording", "objectives", "neural", "training", "units", "probes", "rsa", "figures",
+    "studies", "cli", "errors", "inference",
+)  # fmt: skip
 
 __all__ = [
     "Network",
@@ -51,10 +61,14 @@ __all__ = [
     "load_neural",
     "load_recording",
     "load_stimuli",
+    "load_training",
     "noise_ceiling",
+    "probe",
     "rdms",
     "record",
     "run_study",
+    "top_patches",
+    "train",
 ]
 
 

@@ -25,11 +25,12 @@ __all__ = ["main", "make_parser"]
 
 log = logging.getLogger("netphys")
 
-_COMMANDS = ("run", "layers", "record", "rsa", "info", "doctor")
+_COMMANDS = ("run", "train", "layers", "record", "units", "rsa", "info", "doctor")
 _ABOUT = """electrophysiology for deep nets, and the bridge to the real one
 
-Stimuli are shown to a network, its layers are recorded and compared with neural data; figures, numbers and a page are
-left behind. 'netphys run' does all of it, without any file, in under a minute."""
+A network is trained or brought along and shown stimuli; its units are looked at, its layers are recorded, probed and
+compared with neural data; figures, numbers and a page are left behind. 'netphys run' does all of it, without any file,
+in a few minutes."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NetphysError as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
-        resumes = options.command in ("run", "record")
+        resumes = options.command in ("run", "train", "record")
         return _refuse("interrupted" + ("; the same command goes on where it stopped" * resumes), code=130)
     except BrokenPipeError:  # the reader of our output has gone: `netphys layers ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

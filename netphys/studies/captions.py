@@ -8,22 +8,36 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netphys.rsa.comparison import MEASURE_NAMES
-from netphys.studies.study import RSAOptions
+from netphys.studies.study import ProbeOptions, RSAOptions
 
 if TYPE_CHECKING:
     import pandas as pd
     from rsatoolbox.rdm import RDMs
 
 __all__ = [
+    "CURVES",
+    "FILTERS",
     "REFERENCE",
     "agreement_caption",
     "best_layers",
+    "differences_caption",
     "findings",
+    "probe_caption",
     "rdm_caption",
     "sheet_caption",
     "shown_rdms",
 ]
 
+CURVES = (
+    "Learning curves: the loss of the training batches (thin: each evaluation interval's mean) and of held-out stimuli "
+    "(dots), beside the losses of those who learn nothing: chance or the prior of the training set, and the untrained "
+    "network."
+)
+FILTERS = (
+    "Filters of the first layer as they act on an image: grey is 0, one scale a network, symmetric about 0. A network "
+    "that "
+    "sees lightness alone has filters without colour. The table beside holds the Gabor fit of every filter."
+)
 REFERENCE = "neural"  # in the column ``training``: not a network, but neural data taken as a model
 
 
@@ -156,3 +170,27 @@ def rdm_caption(last: str, groups: str = "", *, n_shared: int | None = None) -> 
 def sheet_caption(n: int) -> str:
     """Say what the sheet of stimuli shows."""
     return f"Stimuli: 60 of {n}, spread over the set in its order." if n > 60 else f"All {n} stimuli."
+
+
+def probe_caption(options: ProbeOptions, rows: pd.DataFrame) -> str:
+    """Say what the figure of the probe shows."""
+    n_test = int(rows["n_stimuli"].iloc[0])
+    return (
+        f"What a linear probe reads out of every layer: accuracy in telling {options.labels.replace('_', ' ')} on "
+        f"{n_test} "
+        "stimuli that the probe was not trained on, the same for all layers and networks, with 95 % intervals over "
+        "these "
+        "stimuli. The line is the largest class's share. Every layer gives at most 2,048 numbers (means over a grid of "
+        "its maps), so that layers differ in what they know, not in how much of it is looked at."
+    )
+
+
+def differences_caption(table: pd.DataFrame) -> str:
+    """Say what the figure of differences shows."""
+    return (
+        "What training changed: score of a trained network minus that of its control, layer by layer, on the same "
+        "stimuli. "
+        "Bands are 95 % intervals of the paired difference; filled markers differ from 0 at a false discovery rate of "
+        "5 % "
+        "over the layers of a network. Panels have their own measure and scale."
+    )

@@ -218,6 +218,7 @@ def _write_page(
         title=f"RSA: {', '.join(recordings)} and {data.name}",
         description=f"{data.name}: {data.source}.",
         summary=summary_rows(scores),
+        contrasts=[],
         figures=shown_figures(
             folder, {"agreement": agreement_caption(rsa, scores), "rdms": rdm_caption(data.name, column)}
         ),
@@ -258,4 +259,6 @@ def _row(name: str, recording: Recording, folder: Path) -> dict[str, str]:
         "layers": f"{_counted(recording)}: {' to '.join(ends)}",
         "digest": str(recording.header.get("digest", ""))[:12],
         "recording": os.path.relpath(recording.path, folder) if recording.path else "",
+        "folder": "",
+        "units": "",
     }

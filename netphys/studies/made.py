@@ -12,9 +12,9 @@ from netphys.studies.study import Study
 if TYPE_CHECKING:
     import pandas as pd
 
-    from netphys.networks import Network
     from netphys.stimuli import StimulusSet
     from netphys.studies.brain import Brain
+    from netphys.studies.participant import Participant
 
 __all__ = ["Made"]
 
@@ -27,8 +27,19 @@ class Made:
     given: Study  # as the user gave it, {data} not yet replaced
     folder: Path
     stimuli: StimulusSet
-    networks: Mapping[str, Network]
-    digests: Mapping[str, str]  # of the networks
+    participants: Mapping[str, Participant]
     brains: Mapping[str, Brain]
     scores: pd.DataFrame  # the tidy frame
+    contrasts: pd.DataFrame | None
     captions: Mapping[str, str]  # figure → caption
+    units: Mapping[str, Path]  # network → the page of its units
+
+    @property
+    def neural_scores(self) -> pd.DataFrame:
+        """The comparisons with neural data: all rows but those of the probe."""
+        return self.scores[self.scores["dataset"].isin([entry.name for entry in self.study.neural])]
+
+    @property
+    def probe_scores(self) -> pd.DataFrame:
+        """What the probe read out of every layer; empty where there is none."""
+        return self.scores[~self.scores["dataset"].isin([entry.name for entry in self.study.neural])]

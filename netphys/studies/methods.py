@@ -31,9 +31,22 @@ _REFERENCES = {
     "geometries. eLife 12:e82566. doi:10.7554/eLife.82566",
     "benjamini": "Benjamini Y, Hochberg Y (1995). Controlling the false discovery rate. J R Stat Soc B 57:289. "
     "doi:10.1111/j.2517-6161.1995.tb02031.x",
+    "loshchilov": "Loshchilov I, Hutter F (2019). Decoupled weight decay regularization. ICLR.",
+    "krizhevsky": "Krizhevsky A, Sutskever I, Hinton GE (2012). ImageNet classification with deep convolutional neural "
+    "networks. NIPS 25.",
+    "zhang": "Zhang R, Isola P, Efros AA (2016). Colorful image colorization. ECCV. doi:10.1007/978-3-319-46487-9_40",
+    "chen": "Chen T, Kornblith S, Norouzi M, Hinton G (2020). A simple framework for contrastive learning of visual "
+    "representations. ICML.",
+    "zeiler": "Zeiler MD, Fergus R (2014). Visualizing and understanding convolutional networks. ECCV. "
+    "doi:10.1007/978-3-319-10590-1_53",
+    "alain": "Alain G, Bengio Y (2016). Understanding intermediate layers using linear classifier probes. "
+    "arXiv:1610.01644",
     "adelson": "Adelson EH, Bergen JR (1985). Spatiotemporal energy models for the perception of motion. "
     "J Opt Soc Am A 2:284. doi:10.1364/JOSAA.2.000284",
 }
+
+
+_PAPERS = {"supervised": "krizhevsky", "colorization": "zhang", "simclr": "chen"}  # of objectives
 
 
 def methods_text(made: Made) -> str:
@@ -42,8 +55,12 @@ def methods_text(made: Made) -> str:
         f"# Methods: {made.study.title}",
         _stimuli(made),
         _networks(made),
+        *_trainings(made),
+        *_units(made),
+        *_probe(made),
         _neural(made),
-        analysis_text(made.study.rsa, made.scores),
+        analysis_text(made.study.rsa, made.neural_scores),
+        *_contrasts(made),
         f"{software_text()} Seed {made.study.seed}; `study.toml` repeats the analysis.",
         references_text(_cited(made)),
     ]
@@ -66,18 +83,101 @@ def _stimuli(made: Made) -> str:
 def _networks(made: Made) -> str:
     lines = []
     for entry in made.study.networks:
-        network = made.networks[entry.name]
+        network = made.participants[entry.name].network
         layers = made.scores.loc[made.scores["network"] == entry.name, "layer"].nunique()
         training, plural = _training(entry.training or network.training), "s" * (layers != 1)
         lines.append(
             f"{entry.name} (`{entry.address}`, {training}; {layers} layer{plural}; images {_preprocessing(network)}; "
-            f"digest `{made.digests[entry.name][:12]}`)"
+            f"digest `{made.participants[entry.name].digests['network'][:12]}`)"
         )
     return (
         "**Networks.** Activations were recorded in eval mode in one forward pass, in float32, in batches of 32 (the "
         "last one padded), at the moment each layer returned them, so that in-place operations that follow change "
         "nothing. The networks were " + "; ".join(lines) + "."
     )
+
+
+def _trainings(made: Made) -> list[str]:
+    """Say how networks were trained in the package; nothing where none was."""
+    trained = [each for each in made.participants.values() if each.entry.train is not None]
+    if not trained:
+        return []
+    from netphys.training import load_training
+
+    lines = []
+    for each in trained:
+        result = load_training(each.home)
+        plan, entry = result.plan, each.entry.train
+        paper = (
+            f" ({result.objective.reference_paper})" if result.objective and result.objective.reference_paper else ""
+        )
+        options = ", ".join(
+            f"{key} {value}" for key, value in plan["options"].items() if not isinstance(value, list | dict)
+        )
+        beside = ", ".join(f"{name} {value:.3f}" for name, value in result.references.items())
+        assert entry is not None
+        lines.append(
+            f"{each.name}: {plan['objective']}{paper}, {plan['n_steps']} steps of {plan['batch_size']} stimuli of "
+            f"`{entry.stimuli or made.study.training.stimuli}`, highest rate {plan['rate']:g}, in {plan['precision']}; "
+            f"{options}; loss on held-out stimuli {result.held_out:.3f} ({beside})"
+        )
+    return [
+        "**Training.** From their untrained state networks were trained by AdamW (Loshchilov & Hutter, 2019; weight "
+        "decay "
+        "of kernels and matrices only) with a linear warm-up and half a cosine of the rate, on views drawn anew at "
+        "every "
+        f"step; {made.study.training.held_out:.0%} of the stimuli were held out. " + ". ".join(lines) + "."
+    ]
+
+
+def _units(made: Made) -> list[str]:
+    """Say how units were looked at."""
+    if made.study.units is None or not made.units:
+        return []
+    probed = next(iter(made.participants.values())).probed
+    shown = made.stimuli if probed is None else probed
+    return [
+        f"**Units.** For every unit of every recorded layer of {', '.join(made.units)} the {made.study.units.n_top} of "
+        f"{len(shown)} stimuli with the largest activation at any position were found during the recording, ties "
+        f"broken by "
+        "the order of the stimuli; patches are the exact theoretical receptive fields around these positions. Filters "
+        "of "
+        "the first layer were fitted by Gabor functions."
+    ]
+
+
+def _probe(made: Made) -> list[str]:
+    """Say how layers were probed."""
+    options = made.study.probe
+    if options is None:
+        return []
+    rows = made.probe_scores
+    address = options.stimuli or made.study.stimuli.address
+    grouped = f", no {options.groups} in both" if options.groups else ""
+    return [
+        f"**Linear probes.** {options.labels.replace('_', ' ').capitalize()} was read out of every layer's response to "
+        f"`{address}`: means over a grid of each map, at most 2,048 numbers a layer, standardised on the training "
+        f"part; "
+        "multinomial logistic regression with an L2 penalty chosen on a part of the training set; accuracy on "
+        f"{int(rows['n_stimuli'].iloc[0])} stimuli ({options.test:.0%}{grouped}) that had no part in either, the same "
+        f"for "
+        "all layers and networks."
+    ]
+
+
+def _contrasts(made: Made) -> list[str]:
+    """Say how trained networks were compared with their controls."""
+    if made.contrasts is None:
+        return []
+    return [
+        "**What training changed.** Scores of a trained network and of its untrained control were compared layer by "
+        "layer "
+        "on the same stimuli: agreement with neural data by the variance of the paired difference over the bootstrap "
+        "draws "
+        "(t, n - 1 degrees of freedom), probes by the test stimuli that one network had right and the other wrong; p "
+        "were "
+        "adjusted over the layers of a network and set of data (Benjamini & Hochberg, 1995)."
+    ]
 
 
 def _training(training: str) -> str:
@@ -170,6 +270,10 @@ def rsa_references(options: RSAOptions) -> list[str]:
 
 def _cited(made: Made) -> list[str]:
     keys = rsa_references(made.study.rsa)
+    objectives = {each.train.objective for each in made.study.networks if each.train is not None}
+    keys += ["loshchilov"] * bool(objectives)
+    keys += [paper for name, paper in _PAPERS.items() if name in objectives]
+    keys += ["zeiler"] * bool(made.units) + ["alain"] * (made.study.probe is not None)
     addresses = [each.address for each in made.study.networks] + [each.address for each in made.study.neural]
     if any("gabor_energy" in address or "region=V1" in address for address in addresses):
         keys.append("adelson")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from netphys.studies.made import Made
 
-__all__ = ["paragraphs", "render", "shown_figures", "summary_rows", "write_if_changed", "write_page"]
+__all__ = ["contrast_rows", "paragraphs", "render", "shown_figures", "summary_rows", "write_if_changed", "write_page"]
 
 
 def write_page(made: Made) -> None:
@@ -29,6 +29,7 @@ def write_page(made: Made) -> None:
         title=made.study.title,
         description=" ".join(made.study.description.split()),
         summary=summary_rows(made.scores),
+        contrasts=contrast_rows(made.contrasts),
         figures=shown_figures(made.folder, made.captions),
         networks=[_network_row(made, entry) for entry in made.study.networks],
         methods=paragraphs(methods),
@@ -39,6 +40,29 @@ def write_page(made: Made) -> None:
     )
     for name, text in (("study.toml", study_toml(made.given)), ("methods.md", methods), ("index.html", page)):
         write_if_changed(made.folder / name, text)
+
+
+def contrast_rows(table: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """One row a trained network and set of data: where training changed most, and at how many layers."""
+    if table is None:
+        return []
+    rows = []
+    for (dataset, network), own in table.groupby(["dataset", "network"], sort=False):
+        most = own.loc[own["difference"].abs().idxmax()]
+        found = own["p_adjusted"] <= 0.05
+        rows.append(
+            {
+                "dataset": dataset,
+                "network": network,
+                "control": most["control"],
+                "above": f"{int((found & (own['difference'] > 0)).sum())} of {len(own)}",
+                "below": f"{int((found & (own['difference'] < 0)).sum())} of {len(own)}",
+                "layer": most["layer"],
+                "difference": f"{most['difference']:+.3f}",
+                "interval": f"{most['ci_low']:+.3f} to {most['ci_high']:+.3f}",
+            }
+        )
+    return rows
 
 
 def shown_figures(folder: Path, captions: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -81,6 +105,9 @@ def summary_rows(scores: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
+_ALWAYS = ("scores.csv", "methods.md", "study.toml")  # written with the page itself
+
+
 def _numbers(row: pd.Series) -> dict[str, str]:
     def interval(low: float, high: float) -> str:
         return f"{low:.3f} to {high:.3f}" if low == low else ""
@@ -97,10 +124,12 @@ def _network_row(made: Made, entry: NetworkEntry) -> dict[str, str]:
     return {
         "name": entry.name,
         "address": entry.address,
-        "training": entry.training or made.networks[entry.name].training,
+        "training": made.participants[entry.name].training,
         "layers": ", ".join(entry.layers),
-        "digest": made.digests[entry.name][:12],
+        "digest": made.participants[entry.name].digests["network"][:12],
         "recording": f"recordings/{slug(entry.name)}.h5",
+        "folder": f"networks/{slug(entry.name)}/network.toml" if entry.train is not None else "",
+        "units": made.units[entry.name].relative_to(made.folder).as_posix() if entry.name in made.units else "",
     }
 
 
@@ -109,15 +138,24 @@ def _files(made: Made) -> list[dict[str, str]]:
     listed = [
         ("scores.csv", "every score, one row a layer: the tidy frame"),
         ("methods.md", "what was done, in a paper's words"),
+        ("contrasts.csv", "trained networks minus their controls, paired, one row a layer"),
         ("study.toml", "the study as it was run; netphys run study.toml repeats it"),
     ]
     listed += [
         (f"rdms/{slug(each.name)}.h5", f"RDMs of {each.name} (rsatoolbox's HDF5)") for each in made.study.networks
     ]
+    listed += [
+        (
+            f"networks/{slug(each.name)}/weights.safetensors",
+            f"weights of {each.name}; network.toml beside it says all else",
+        )
+        for each in made.study.networks
+    ]
+    listed += [(f"units/{slug(each.name)}/top.h5", f"top patches of {each.name}") for each in made.study.networks]
     listed += [(f"neural/{slug(each.name)}.rdms.h5", f"RDMs of {each.name}") for each in made.study.neural]
     listed += [(f"neural/{slug(each.name)}.nc", f"responses of {each.name} (netCDF)") for each in made.study.neural]
     return [
-        {"path": path, "what": what} for path, what in listed if Path(made.folder / path).exists() or "/" not in path
+        {"path": path, "what": what} for path, what in listed if Path(made.folder / path).exists() or path in _ALWAYS
     ]
 
 

@@ -25,7 +25,7 @@ __all__ = ["Step", "Steps", "is_study", "opened"]
 log = logging.getLogger(__name__)
 
 _HOME = ".netphys"
-_FOLDERS = ("recordings", "rdms", "neural", "rsa", "figures")  # of a study, where its files are
+_FOLDERS = ("recordings", "rdms", "neural", "rsa", "figures", "probes", "networks", "units")  # where its files are
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,10 @@ class Steps:
             self.done.append(Step(name, key, True, 0.0, known))
         return key
 
+    def digests_of(self, *kinds: str) -> dict[str, str]:
+        """Return the digests of steps whose names begin so, in the order in which they were run."""
+        return {step.name: step.digest for step in self.done if step.name.startswith(kinds)}
+
     def _valid(self, record: Path, key: str) -> tuple[str, ...] | None:
         """Return the outputs of a record that still holds, else None."""
         try:
@@ -172,6 +176,9 @@ def opened(folder: Path, *, force: bool = False) -> Iterator[Steps]:
         with locked(home / "lock", waiting=f"waiting for another process that runs a study in {folder}"):
             for below in ("", _HOME, f"{_HOME}/steps", *_FOLDERS):
                 sweep(folder / below)
+            for kind in ("networks", "units"):
+                for below in (folder / kind).glob("*/"):
+                    sweep(below)
             yield Steps(folder, force=force)
     except BaseException:
         _remove_empty(*(folder / each for each in _FOLDERS), home / "steps", home, *([] if existed else [folder]))

@@ -19,7 +19,9 @@
     ids = "{data}/kriegeskorte92/metadata.csv:file"
 
 Required are ``title``, ``[stimuli]`` with its address, and at least one ``[[networks]]`` and ``[[neural]]``, each with
-name and address. Relative paths start at the working directory. A misspelt key is refused by name.
+name and address. A network with a table ``[networks.train]`` is trained first; ``[probe]`` and ``[units]`` ask what its
+layers know and what drives its units (:mod:`netphys.studies.entries` lists all keys). Relative paths start at the
+working directory. A misspelt key is refused by name.
 """
 
 from __future__ import annotations
@@ -36,17 +38,34 @@ import msgspec
 
 from netphys.errors import OptionError, StudyError, near
 from netphys.files import slug
+from netphys.studies.entries import (
+    TABLES,
+    FigureOptions,
+    NetworkEntry,
+    NeuralEntry,
+    ProbeOptions,
+    RSAOptions,
+    StimuliEntry,
+    Study,
+    TrainEntry,
+    TrainingOptions,
+    UnitOptions,
+)
 
 __all__ = [
     "EMBEDDED",
     "FEW",
+    "TRUTH",
     "FigureOptions",
     "NetworkEntry",
-    "TRUTH",
     "NeuralEntry",
+    "ProbeOptions",
     "RSAOptions",
     "StimuliEntry",
     "Study",
+    "TrainEntry",
+    "TrainingOptions",
+    "UnitOptions",
     "read_study",
     "study_toml",
     "with_data",
@@ -57,65 +76,6 @@ log = logging.getLogger(__name__)
 EMBEDDED = "embedded"  # the name of the study that comes with the package
 FEW = 200  # bootstrap draws; with fewer the width of an interval is off by more than 5 %
 TRUTH = "true responses"  # what the noise-free truth of simulated data is called, as a model
-
-
-class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """What all tables of a study share: unknown keys are refused."""
-
-
-class StimuliEntry(_Entry, frozen=True):
-    """``[stimuli]``: what is shown."""
-
-    address: str
-    skip_broken: bool = False
-
-
-class NetworkEntry(_Entry, frozen=True):
-    """``[[networks]]``: who looks. `training` overrides what the address says."""
-
-    name: str
-    address: str
-    layers: tuple[str, ...] = ("leaves",)
-    training: str = ""
-    keep: str = "all"
-
-
-class NeuralEntry(_Entry, frozen=True):
-    """``[[neural]]``: what the brain did. `compare_with` names other neural data drawn beside, as a model of these."""
-
-    name: str
-    address: str
-    ids: str = ""
-    compare_with: tuple[str, ...] = ()
-
-
-class RSAOptions(_Entry, frozen=True):
-    """``[rsa]``: how RDMs are made and compared."""
-
-    rdm: str = "correlation"
-    compare: str = "spearman"
-    n_bootstraps: int = 1000
-
-
-class FigureOptions(_Entry, frozen=True):
-    """``[figures]``: `groups` is the column of the stimuli's metadata by which RDMs are sorted."""
-
-    groups: str = "category"
-
-
-class Study(_Entry, frozen=True):
-    """A whole study."""
-
-    title: str
-    stimuli: StimuliEntry
-    networks: tuple[NetworkEntry, ...]
-    neural: tuple[NeuralEntry, ...]
-    description: str = ""
-    data: str = ""
-    seed: int = 0
-    device: str = "auto"
-    rsa: RSAOptions = RSAOptions()
-    figures: FigureOptions = FigureOptions()
 
 
 def read_study(source: Path | str | None = None, settings: Sequence[str] = ()) -> Study:
@@ -194,10 +154,13 @@ def _set(table: dict[str, Any], setting: str, called: str) -> None:
         if not dot:
             break
         if key not in here:
-            if here is not table or key not in Study.__struct_fields__:
+            if here is not table and key in ("train", "options"):  # tables that may be absent
+                here[key] = {}
+            elif here is not table or key not in Study.__struct_fields__:
                 known = Study.__struct_fields__ if here is table else here
                 raise StudyError(f"--set {setting!r}: study {called} has no {key!r}{near(key, known)}")
-            here[key] = {}
+            else:
+                here[key] = {}
         here, path = here[key], rest
         if not isinstance(here, dict | list):
             raise StudyError(f"--set {setting!r}: nothing is below {key!r} in study {called}")
@@ -238,7 +201,7 @@ def _explain(message: str) -> str:
     found = re.search(r" - at `\$?\.?(?P<place>[^`]*)`", message)
     place = found["place"] if found else ""
     name = re.sub(r"\[.*?\]", "", place)
-    where, table = (f" in [{name}]" if name else ""), _TABLES.get(name, Study)
+    where, table = (f" in [{name}]" if name else ""), TABLES.get(name, Study)
     if unknown := re.search(r"unknown field `(?P<field>[^`]*)`", message):
         return f"no key {unknown['field']!r}{where}{near(unknown['field'], table.__struct_fields__)}"
     if missing := re.search(r"missing required field `(?P<field>[^`]*)`", message):
@@ -248,16 +211,6 @@ def _explain(message: str) -> str:
         wanted, got = (_KINDS.get(wrong[key], wrong[key]) for key in ("wanted", "got"))
         return f"{place} must be {wanted}, not {got}"
     return message
-
-
-_TABLES: dict[str, type[_Entry]] = {
-    "": Study,
-    "stimuli": StimuliEntry,
-    "networks": NetworkEntry,
-    "neural": NeuralEntry,
-    "rsa": RSAOptions,
-    "figures": FigureOptions,
-}
 
 
 def _check(study: Study, called: str) -> None:
@@ -276,6 +229,7 @@ def _check(study: Study, called: str) -> None:
             first, second = names[files.index(file)], names[index]
             raise StudyError(f"study {called}: {first!r} and {second!r} would share the file {file!r}; rename one")
     _check_options(study.rsa, called)
+    _check_training(study, called)
     if study.seed < 0:
         raise StudyError(f"study {called}: seed = {study.seed}; at least 0")
     known = [entry.name for entry in study.neural]
@@ -285,6 +239,33 @@ def _check(study: Study, called: str) -> None:
                 raise StudyError(f"study {called}: {other!r} is compared with itself")
             if other not in known:
                 raise StudyError(f"study {called}: {entry.name!r} compares with {other!r}{near(other, known)}")
+
+
+def _check_training(study: Study, called: str) -> None:
+    """Refuse trainings without stimuli, of unknown objectives, and controls that there are not."""
+    names = [each.name for each in study.networks]
+    for entry in study.networks:
+        if entry.control and (entry.control not in names or entry.control == entry.name):
+            others = [each for each in names if each != entry.name]
+            raise StudyError(
+                f"study {called}: control of {entry.name!r}: {entry.control!r}{near(entry.control, others)}"
+            )
+        if entry.train is None:
+            continue
+        from netphys.objectives import OBJECTIVES
+
+        if entry.train.objective not in OBJECTIVES:
+            odd = entry.train.objective
+            raise StudyError(f"study {called}: {entry.name!r}: no objective {odd!r}{near(odd, OBJECTIVES)}")
+        if entry.training:
+            raise StudyError(
+                f"study {called}: {entry.name!r} is trained, so that its training = is not for the file to say"
+            )
+        if not (entry.train.stimuli or study.training.stimuli):
+            raise StudyError(f"study {called}: {entry.name!r} is trained on nothing; say [training] stimuli = ...")
+    for name in study.units.networks if study.units else ():
+        if name not in names:
+            raise StudyError(f"study {called}: [units] networks: {name!r}{near(name, names)}")
 
 
 def _check_options(options: RSAOptions, called: str) -> None:

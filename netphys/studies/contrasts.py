@@ -1,0 +1,119 @@
+"""Does training matter? Every trained network against its control (its untrained twin), layer by layer, paired.
+
+Scores of two networks on the same stimuli are not independent, so their difference has an interval of its own: for RDMs
+from the same bootstrap draws of stimuli, for probes from the same test stimuli.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from netphys.inference import fdr_bh
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rsatoolbox.rdm import RDMs
+
+    from netphys.probes import ProbeResult
+
+__all__ = ["CONTRAST_COLUMNS", "contrast_findings", "contrast_table", "probe_contrasts", "rsa_contrasts"]
+
+CONTRAST_COLUMNS = (
+    "network", "training", "control", "layer", "layer_index", "dataset", "measure", "difference", "ci_low", "ci_high",
+    "p",
+)  # fmt: skip
+
+
+def rsa_contrasts(
+    network: Mapping[str, Any],
+    rdms: RDMs,
+    control: RDMs,
+    data: RDMs,
+    *,
+    dataset: str,
+    method: str,
+    n_bootstraps: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Compare two networks' agreement with the same neural data.
+
+    Parameters
+    ----------
+    network : mapping
+        ``network``, ``training`` and ``control``, as the table names them.
+    rdms, control, data : RDMs
+        Of the trained network, of its control, and of the neural data.
+    dataset, method, n_bootstraps, seed
+        As :func:`netphys.rsa.evaluate` takes them.
+
+    Returns
+    -------
+    list of dict
+        One row a layer that both have: score of the trained one minus score of the control.
+    """
+    from netphys.rsa import compare_models, evaluate
+
+    options: dict[str, Any] = {"method": method, "n_bootstraps": n_bootstraps, "ceiling_draws": False, "seed": seed}
+    trained = evaluate(rdms, data, network=str(network["network"]), **options)
+    untrained = evaluate(control, data, network=str(network["control"]), **options)
+    rows = []
+    for index, layer in enumerate(trained.layers):
+        if layer not in untrained.layers:
+            continue
+        found = compare_models(trained, untrained, layer_a=layer, layer_b=layer)
+        rows.append(
+            {
+                **network,
+                "layer": layer,
+                "layer_index": trained.layer_index[index],
+                "dataset": dataset,
+                "measure": trained.measure,
+                "difference": found.estimate,
+                "ci_low": found.ci_low,
+                "ci_high": found.ci_high,
+                "p": found.p,
+            }
+        )
+    return rows
+
+
+def probe_contrasts(network: Mapping[str, Any], trained: ProbeResult, control: ProbeResult) -> list[dict[str, Any]]:
+    """Compare what a probe reads out of two networks, on the same test stimuli; one row a layer that both have."""
+    table, frame = trained.difference(control), trained.to_frame().set_index("layer")
+    return [
+        {
+            **network,
+            "layer": row["layer"],
+            "layer_index": int(frame.loc[row["layer"], "layer_index"]),
+            "dataset": str(frame.loc[row["layer"], "dataset"]),
+            "measure": str(frame.loc[row["layer"], "measure"]),
+            **{key: float(row[key]) for key in ("difference", "ci_low", "ci_high", "p")},
+        }
+        for _, row in table.iterrows()
+    ]
+
+
+def contrast_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Gather rows, with p adjusted (Benjamini & Hochberg) over the layers of a network and dataset: ``p_adjusted``."""
+    import pandas as pd
+
+    table = pd.DataFrame(list(rows), columns=list(CONTRAST_COLUMNS))
+    table["p_adjusted"] = table.groupby(["network", "dataset"], sort=False)["p"].transform(lambda p: fdr_bh(p))
+    return table
+
+
+def contrast_findings(table: pd.DataFrame) -> list[str]:
+    """Say, a line a network and dataset, at how many layers training made a difference, and where the largest."""
+    lines = []
+    for (network, dataset), rows in table.groupby(["network", "dataset"], sort=False):
+        better, worse = (
+            int(((rows["p_adjusted"] <= 0.05) & (rows["difference"] * sign > 0)).sum()) for sign in (1, -1)
+        )
+        most = rows.loc[rows["difference"].idxmax()]
+        lines.append(
+            f"{dataset} · {network} minus {rows['control'].iloc[0]}: above at {better} and below at {worse} of "
+            f"{len(rows)} "
+            f"layers; most {most['difference']:+.2f} [{most['ci_low']:.2f}, {most['ci_high']:.2f}] at {most['layer']}"
+        )
+    return lines
