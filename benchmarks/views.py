@@ -33,7 +33,7 @@ from netphys.stimuli import Blur, Crop, Jitter, ViewLaw, apply_views, make_views
 from netphys.stimuli.view_tables import ViewTable
 
 RESULTS = Path(__file__).parent / "results" / "views.csv"
-N_IMAGES, REPEATS = 256, 9
+N_IMAGES, REPEATS = 256, 15
 ADJUST = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
 
 

@@ -62,7 +62,18 @@ def test_where_no_try_fits_the_box_is_torchvisions_central_one(image_size: tuple
 def test_every_box_lies_in_its_image() -> None:
     top, left, height, width = drawn(n=5000, image_size=(40, 56)).box.numpy().T
     assert top.min() >= 0 and left.min() >= 0 and height.min() > 0 and width.min() > 0
-    assert (top + height).max() == 40 and (left + width).max() == 56  # and the last pixel is reached
+    top, left, height, width = drawn(ViewLaw(crop=Crop((0.1, 0.2))), 5000, (40, 56)).box.numpy().T
+    assert (top + height).max() == 40 and (left + width).max() == 56  # small ones reach the last pixel
+    assert top.min() == 0 and left.min() == 0
+
+
+def test_aspects_are_uniform_in_their_logarithm() -> None:
+    """An image so large that no side is rounded much, boxes so small that every try fits."""
+    height, width = drawn(ViewLaw(crop=Crop((0.01, 0.02), (0.25, 4.0))), 5000, (100_000, 100_000)).box.numpy().T[2:]
+    law = stats.uniform(np.log(0.25), np.log(16))
+    assert stats.kstest(np.log(width / height), law.cdf).pvalue > 0.01
+    assert stats.kstest(height * width / 1e10, stats.uniform(0.01, 0.01).cdf).pvalue > 0.01
+    assert stats.kstest(width / height, stats.uniform(0.25, 3.75).cdf).pvalue < 1e-6  # control
 
 
 def test_factors_orders_and_probabilities() -> None:
