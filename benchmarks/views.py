@@ -1,7 +1,7 @@
 """Views of a batch against lightly's and torchvision's per-sample pipelines, one thread, in one process, interleaved.
 
-    pip install --no-deps --target /tmp/lightly lightly lightly-utils
-    OMP_NUM_THREADS=1 PYTHONPATH=/tmp/lightly python benchmarks/views.py
+    pip install --no-deps --target FOLDER lightly lightly-utils
+    OMP_NUM_THREADS=1 PYTHONPATH=FOLDER python benchmarks/views.py
 
 The law is SimCLR's (crop of 8 to 100 % of the area, flip, jitter .8 .8 .8 .2, grey, blur of sigma .1 to 2) at 64 and 32
 pixels, from 256 images of the size of the view that are in memory: uint8 tensors for netphys and torchvision, PIL
