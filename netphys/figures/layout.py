@@ -13,7 +13,7 @@ import numpy as np
 from netphys.colours import colours_of
 from netphys.figures.labels import label_levels
 from netphys.figures.profiles import DEEP, plot_scores
-from netphys.figures.style import PAGE, paper_style
+from netphys.figures.style import COLUMN, PAGE, paper_style
 from netphys.rsa.comparison import MEASURE_NAMES
 from netphys.rsa.drawing import agreement_label, plot_rdm
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from netphys.stimuli import StimulusSet
 
-__all__ = ["agreement_figure", "rdm_figure", "sheet_figure"]
+__all__ = ["agreement_figure", "rdm_figure", "result_figure", "sheet_figure"]
 
 
 def agreement_figure(
@@ -138,6 +138,24 @@ def sheet_figure(stimuli: StimulusSet, *, n: int = 60, columns: int = 12) -> Fig
             ax.set_axis_off()
         for ax, image in zip(axes.flat, stimuli.images(shown)):
             ax.imshow(image.numpy().transpose(1, 2, 0), interpolation="antialiased")
+    return figure
+
+
+def result_figure(result: Any, *, width: float = COLUMN, height: float | None = None) -> Figure:
+    """Draw one result on one panel.
+
+    Parameters
+    ----------
+    result : object with ``plot(ax)``
+        What is shown.
+    width, height : float
+        Inches. Default: one column of a page, and not quite as high.
+    """
+    from matplotlib.figure import Figure
+
+    with paper_style():
+        figure = Figure(figsize=(width, 0.88 * width if height is None else height), layout="constrained")
+        result.plot(figure.add_subplot())
     return figure
 
 

@@ -2,8 +2,8 @@
 
 Networks of one or two layers (pixels, Gabor energy) stand at the left as points, deep ones follow as lines over their
 layers; other neural data taken as a model are dashed lines. Filled markers: above 0 (or chance) at a false discovery
-rate of 5 % over everything in the panel. Works for any comparison that leaves the tidy frame. What the levels are called is written
-by :mod:`netphys.figures.labels`.
+rate of 5 % over everything in the panel. Works for any comparison that leaves the tidy frame. What the levels are
+called is written by :mod:`netphys.figures.labels`.
 """
 
 from __future__ import annotations

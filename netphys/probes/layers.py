@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -194,12 +194,12 @@ class ProbeResult:
 
 def probe(
     recording: Recording,
-    labels: str | Sequence[object] | Mapping[str, object],
+    labels: str | Sequence[Any] | Mapping[str, Any] | pd.Series,
     *,
     layers: str | Sequence[str] | None = None,
     pool: str = "as recorded",
     test: float = 0.25,
-    groups: str | Sequence[object] | Mapping[str, object] | None = None,
+    groups: str | Sequence[Any] | Mapping[str, Any] | pd.Series | None = None,
     seed: int = 0,
     network: str | None = None,
     training: str | None = None,
@@ -211,7 +211,8 @@ def probe(
     recording : Recording
         Activations; recorded with ``keep="pooled"`` or ``"mean"`` they fit memory and probes are quick.
     labels : str, sequence or mapping
-        A column of the recording's metadata; or the class of each stimulus, in the order of the recording or by id.
+        A column of the recording's metadata; or the class of each stimulus, in the order of the recording or by id. A
+        pandas Series is taken in its order, its name is the label's.
     layers : str or sequence of str, optional
         Patterns; default all.
     pool : {"as recorded", "mean"}
@@ -315,7 +316,7 @@ def compare_probes(results: Mapping[str, ProbeResult], pairs: Sequence[tuple[str
     return pd.concat(rows, ignore_index=True)
 
 
-def _column(recording: Recording, given: object, what: str) -> tuple[str, list[str]]:
+def _column(recording: Recording, given: Any, what: str) -> tuple[str, list[str]]:
     """Return a column's name and its values as text, one a stimulus; every stimulus has one."""
     if isinstance(given, str):
         table = recording.metadata
@@ -331,7 +332,7 @@ def _column(recording: Recording, given: object, what: str) -> tuple[str, list[s
             raise MatchError(f"{len(absent)} stimuli of {recording.name} have no {what}, first {absent[0]!r}{hint}")
         name, values = what, [given[each] for each in recording.stimulus_ids]
     else:
-        name, values = what, list(given)  # type: ignore[call-overload]
+        name, values = str(getattr(given, "name", None) or what), list(given)
         if len(values) != len(recording):
             raise OptionError(f"{len(values)} {what} for {len(recording)} stimuli of {recording.name}")
     missing = [at for at, each in enumerate(values) if each is None or each != each or str(each) == ""]
