@@ -266,7 +266,7 @@ def _field(layer: str, reach: Reach | str, shape: tuple[int, ...], image: tuple[
     tables, places = _places(reach, shape)
     if not any(bool(np.isfinite(each).any()) for each in tables):
         return Field(layer, image=image, problem=_LOST)
-    whole = _is_whole(tables, image)
+    whole = _is_whole(tables, image, reach.jumps if len(shape) < 3 else (1.0, 1.0))
     sizes, centres = zip(*(_size_and_centre(table, jump) for table, jump in zip(tables, reach.jumps)))
     if whole:
         tables, places = [table.reshape(4, -1).min(1) for table in tables], ()
@@ -304,12 +304,14 @@ def _places(reach: Reach, shape: tuple[int, ...]) -> tuple[list[np.ndarray], tup
     return [table.amin((1, unit + 1)).numpy() for table in reach.tables], places
 
 
-def _is_whole(tables: Sequence[np.ndarray], image: tuple[int, int]) -> bool:
-    """Tell whether every position reads all that the layer reads: of one position alone, all of the image."""
-    single = all(table[0].size == 1 for table in tables)
-    if single:
-        return all(table[2].item() <= 0 and -table[3].item() >= n - 1 for table, n in zip(tables, image))
-    return all(
-        bool((table[:2] == table[:2].reshape(2, -1).min(1).reshape(2, *[1] * (table.ndim - 1))).all())
-        for table in tables
-    )
+def _is_whole(tables: Sequence[np.ndarray], image: tuple[int, int], rests: tuple[float, float]) -> bool:
+    """Tell whether every position reads all that the layer reads: of one position alone, all of the image.
+
+    Strides may leave a rest at the border that nothing reads, less than one of them; for a layer without positions
+    such a rest (`rests`, pixels) is still the whole image.
+    """
+    if all(table[0].size == 1 for table in tables):
+        ends = zip(tables, image, rests)
+        return all(table[2].item() <= 0 and -table[3].item() >= n - rest for table, n, rest in ends)
+    flat = [table[:2].reshape(2, -1) for table in tables]
+    return all(bool((each == each.min(1, keepdims=True)).all()) for each in flat)

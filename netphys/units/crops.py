@@ -123,7 +123,7 @@ def cut_patches(layer: LayerPatches, units: Sequence[int], pictures: Pictures, f
     size: tuple[int, int] = tuple(pictures.images.shape[-2:])
     boxes = np.tile(np.array([0, size[0] - 1, 0, size[1] - 1]), (*stimulus.shape, 1))
     if not note:
-        boxes = field.boxes(np.where(there[..., None], position, 0).reshape(-1, position.shape[-1]))
+        boxes = field.boxes(np.where(there[..., None], position, 0).reshape(stimulus.size, position.shape[-1]))
         boxes, size = boxes.reshape(*stimulus.shape, 4), field.size
     images, inside = _cut(pictures.images, picture, boxes, size)
     inside &= there[..., None, None]

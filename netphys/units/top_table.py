@@ -61,7 +61,7 @@ class LayerPatches:
 
     @property
     def selectivity(self) -> Float32[np.ndarray, " unit"]:
-        """Best activation over the last one that is kept: 1 for a unit that many stimuli drive alike; NaN of the dead."""
+        """Best activation over the last that is kept: 1 where many stimuli drive a unit alike; NaN of dead ones."""
         last = np.where(self.stimulus >= 0, self.value, np.float32(np.inf)).min(axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = self.value[:, 0] / np.maximum(last, 0)
@@ -86,7 +86,8 @@ class TopPatchesResult:
         n_dead = sum(each.n_dead for each in self.layers.values())
         n, name = len(self.layers), f"{self.network}: " if self.network else ""
         kept = min(self.k, len(self.stimulus_ids))
-        return f"{name}{n_units} units of {n} layer{'s' * (n != 1)}, {kept} of {len(self.stimulus_ids)} stimuli each, {n_dead} dead"
+        shown = f"{kept} of {len(self.stimulus_ids)} stimuli each"
+        return f"{name}{n_units} units of {n} layer{'s' * (n != 1)}, {shown}, {n_dead} dead"
 
     def __getitem__(self, layer: str) -> LayerPatches:
         if layer not in self.layers:
@@ -96,8 +97,8 @@ class TopPatchesResult:
     def to_frame(self, layer: str | None = None) -> pd.DataFrame:
         """Return one row an entry: layer, unit, rank (1 the best), stimulus_id, y, x, value, dead.
 
-        Of all layers, or of one. y and x are places in the layer's map, missing for layers without one. Layers of tokens add a column ``token``,
-        those of clips ``time``.
+        Of all layers, or of one. y and x are places in the layer's map, missing for layers without one. Layers of
+        tokens add a column ``token``, those of clips ``time``.
         """
         import pandas as pd
 
@@ -106,7 +107,7 @@ class TopPatchesResult:
         table = pd.concat(frames, ignore_index=True)
         extra = [name for name in ("token", "time") if name in table]
         columns = ["layer", "unit", "rank", "stimulus_id", "y", "x", *extra, "value", "dead"]
-        return table[columns].astype({name: "Int64" for name in ("y", "x", *extra)})
+        return table[columns].astype(dict.fromkeys(("y", "x", *extra), "Int64"))
 
     def plot(
         self,
