@@ -1,4 +1,4 @@
-"""The gradient of several ranks is that of the joined batch in one process, for every objective; wrong gathers are seen."""
+"""Gradients of several ranks are those of the joined batch, for every objective; wrong gathers are seen."""
 
 from __future__ import annotations
 
