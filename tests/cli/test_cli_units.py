@@ -24,20 +24,8 @@ STIMULI = "world:scenes?n=6&size=32"
 
 
 def test_leaves_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--k", "4", "--show", "3"]
-    run(
-        "netphys:small_alexnet",
-        STIMULI,
-        "--layers",
-        "relu1",
-        "pool5",
-        "--out",
-        str(tmp_path),
-        "--k",
-        "4",
-        "--show",
-        "3",
-    )
+    options = ["--out", str(tmp_path), "--k", "4", "--show", "3"]
+    run("netphys:small_alexnet", STIMULI, "--layers", "relu1", "pool5", *options)
     said = capsys.readouterr()
     page = tmp_path / "units" / "netphys-small_alexnet" / "index.html"
     assert said.out == f"{page}\n" and page.is_file() and page.with_name("top.h5").is_file()
