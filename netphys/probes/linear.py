@@ -111,7 +111,7 @@ def linear_probe(
     labels : sequence of str
         The class of each stimulus.
     train, test : sequence of int, or bool array (stimulus,)
-        Which rows; no row is in both.
+        Which rows; no row is in both. The held part is drawn by the place in `train`.
     groups : sequence of str, optional
         What each stimulus is of: the held part of the training stimuli is one of whole groups, too.
     penalties : sequence of float
@@ -145,7 +145,9 @@ def linear_probe(
         raise OptionError("penalties are one number or more, each 0 or more")
     reduced, across = _reduced(x, train, test)
     own_groups = None if groups is None else np.array([str(each) for each in groups])[train]
-    held = hold_out([f"{row:012d}" for row in train], names[train], _HELD, groups=own_groups, seed=seed, name="search")
+    held = hold_out(
+        [f"{at:012d}" for at in range(len(train))], names[train], _HELD, groups=own_groups, seed=seed, name="search"
+    )
     ladder = np.sort(np.array(penalties, dtype=float))[::-1]
     chosen, held_accuracy = _search(reduced.scores, codes, held, len(classes), ladder)
     fitted = Fit(reduced.scores, codes, len(classes)).at(chosen)
