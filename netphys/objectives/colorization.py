@@ -161,13 +161,21 @@ class Colorization(Objective):
 
     @torch.no_grad()
     def reference(self, batch: Mapping[str, Tensor]) -> dict[str, float]:
-        """Say the loss on this batch of all bins alike, of the best constant, and of the targets themselves."""
+        """Say the loss on this batch of all bins alike, of the best constant, and of the targets themselves.
+
+        ``prior_by_place`` is that of the best constant of every place: without looking, a decoder can learn that sky is
+        above, because the border of a map tells where it is. It is what the shuffled control stays at.
+        """
         indices, shares = self.bins.encode(_rows(self._ab(srgb_to_lab(batch["image"]))))
         rarity = self.bins.rarity[indices[:, 0]]
         chance = rarity.double().mean() * math.log(self.bins.n)
         prior = -(rarity * (shares * self.bins.constant.log()[indices]).sum(1)).double().mean()
+        place = torch.arange(len(indices), device=indices.device) % len(self.bins.constant_by_place)
+        logs = self.bins.constant_by_place[place[:, None], indices].log()
+        by_place = -(rarity * (shares * logs).sum(1)).double().mean()
         oracle = (rarity * torch.special.entr(shares).sum(1)).double().mean()
-        return {"chance": float(chance), "prior": float(prior), "oracle": float(oracle)}
+        said = {"chance": chance, "prior": prior, "prior_by_place": by_place, "oracle": oracle}
+        return {name: float(value) for name, value in said.items()}
 
     def bits(self, losses: Mapping[str, float]) -> Bits:
         """Say the entropy of an image's bins, and how much of it the network knows, in bits an image.
@@ -184,7 +192,7 @@ class Colorization(Objective):
         return self.target_side**2 * float(self.bins.neighbour_entropy) / math.log(2)
 
     def control(self) -> dict[str, dict[str, Any]]:
-        """The lightness of another image: the loss stays at ``prior``. No rebalancing: colours are duller."""
+        """The lightness of another image: the loss stays at ``prior_by_place``. No rebalancing: colours are duller."""
         return {"shuffled lightness": {"shuffle": True}, "no rebalancing": {"rebalance": False}}
 
     def _look(self, light: Tensor) -> tuple[Tensor, Tensor]:

@@ -54,6 +54,9 @@ class ColourBins(nn.Module):
         Weight w of a target in this bin; ``Σ p~ w = 1``. All 1 without rebalancing.
     constant : tensor (bin,)
         The best constant prediction: what training targets are on average, weighed by rarity; sums to 1.
+    constant_by_place : tensor (place, bin)
+        The same for every place of the map, in rows of y, then x (sky is above); one image of `constant` is added to
+        those of the training set, so that no bin has share 0.
     neighbour_entropy : tensor ()
         Entropy of a place's bin when the place to its left is known, nats.
     """
@@ -63,6 +66,7 @@ class ColourBins(nn.Module):
     smoothed: Tensor
     rarity: Tensor
     constant: Tensor
+    constant_by_place: Tensor
     neighbour_entropy: Tensor
     candidates: Tensor
     candidate_ab: Tensor
@@ -77,6 +81,7 @@ class ColourBins(nn.Module):
         for name in _OF_A_BIN:
             self.register_buffer(name, torch.full((len(centres),), 1 / len(centres)))
         self.register_buffer("centres", centres)
+        self.register_buffer("constant_by_place", torch.full((1, len(centres)), 1 / len(centres)))
         self.register_buffer("neighbour_entropy", torch.full((), float("nan")))  # until fitted
         for name in ("candidates", "candidate_ab"):  # a table for speed, made again wherever centres change
             self.register_buffer(name, None, persistent=False)
@@ -157,7 +162,10 @@ class ColourBins(nn.Module):
         self.frequency.copy_(counts.double() / counts.sum())
         self.smoothed.copy_(_smoothed(self.frequency.double(), self.centres.double()))
         self.rarity.copy_(self._rarity(self.smoothed.double()))
-        self.constant.copy_(self._constant(places))
+        total = self._targets(places, ab.shape[-2] * ab.shape[-1])
+        self.constant.copy_(total.sum(0) / total.sum())
+        total = total / (len(ab) * self.rarity.double().mul(self.frequency).sum()) + self.constant / len(ab)
+        self.constant_by_place = (total / total.sum(1, keepdim=True)).to(self.constant)
         self.neighbour_entropy.copy_(_conditional_entropy(nearest.view(len(ab), *ab.shape[-2:]), self.n))
         self.fitted = True
 
@@ -168,14 +176,15 @@ class ColourBins(nn.Module):
         weights = 1 / ((1 - self.mix) * smoothed + self.mix / self.n)
         return weights / (smoothed * weights).sum()
 
-    def _constant(self, places: Tensor) -> Tensor:
-        """Add up the soft targets, each weighed by the rarity of its nearest bin."""
-        total = self.rarity.new_zeros(self.n, dtype=torch.float64)
-        for each in places.split(1 << 16):
-            indices, shares = self.encode(each)
+    def _targets(self, colours: Tensor, n_places: int) -> Tensor:
+        """Add up the soft targets of images, each weighed by the rarity of its nearest bin: (place, bin)."""
+        total = self.rarity.new_zeros(n_places * self.n, dtype=torch.float64)
+        for first in range(0, len(colours), 1 << 16):
+            indices, shares = self.encode(colours[first : first + (1 << 16)])
+            place = torch.arange(first, first + len(indices), device=indices.device) % n_places
             weighed = shares.double() * self.rarity[indices[:, :1]].double()
-            total.index_add_(0, indices.flatten(), weighed.flatten())
-        return total / total.sum()
+            total.index_add_(0, (place[:, None] * self.n + indices).flatten(), weighed.flatten())
+        return total.view(n_places, self.n)
 
     def _nearest(self, ab: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Return squared distances and numbers of the k nearest bins, among the candidates of the colour's cell."""
@@ -193,9 +202,10 @@ class ColourBins(nn.Module):
         self._tabulate()
         for name in _OF_A_BIN:
             setattr(self, name, centres.new_full((len(centres),), 1 / len(centres)))
+        self.constant_by_place = self.frequency[None]
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
-        take_shapes(self, state_dict, prefix, ("centres", *_OF_A_BIN))
+        take_shapes(self, state_dict, prefix, ("centres", "constant_by_place", *_OF_A_BIN))
         super()._load_from_state_dict(state_dict, prefix, *rest)
         self._tabulate()
         self.fitted = not bool(self.neighbour_entropy.isnan())

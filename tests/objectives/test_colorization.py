@@ -20,7 +20,7 @@ def test_the_first_loss_is_that_of_the_best_constant(objectives: Any) -> None:
     batch = objectives.small_batch("colorization", 16, seed=5)  # the training set of `made`
     step, reference = objectives.look(objective, batch), objective.reference(batch)
     assert step.loss.item() == pytest.approx(reference["prior"], rel=1e-5)
-    assert reference["oracle"] < reference["prior"] < reference["chance"]
+    assert reference["oracle"] < reference["prior_by_place"] < reference["prior"] < reference["chance"]
     assert step.out["p"].shape == (16, 8, 8, objective.bins.n) and step.out["f"].shape == (16, 12)
 
 
@@ -58,21 +58,21 @@ def two_colours(n: int = 64) -> dict[str, torch.Tensor]:
 
 
 def test_regression_gives_grey_where_classification_gives_a_colour(objectives: Any) -> None:
-    batch = two_colours()
+    batch = two_colours(16)
     lab = srgb_to_lab(batch["image"])
     assert (lab[:, 0] - 50).abs().max() < 1e-3  # nothing tells them apart
     trunk = torch.nn.Sequential(*objectives.small_trunk(norm=False), torch.nn.Conv2d(12, 2, 1))
     torch.nn.init.zeros_(trunk[-1].weight)
     optimizer = torch.optim.Adam(trunk.parameters(), lr=0.1)
-    for _ in range(60):
+    for _ in range(40):
         optimizer.zero_grad()
         predicted = trunk((lab[:, :1] / 100).expand(-1, 3, -1, -1))
         (predicted - lab[:, 1:, ::4, ::4]).square().mean().backward()
         optimizer.step()
     assert predicted[:, 0].abs().mean() < 5  # a: neither red nor green
     objective = objectives.made("colorization", target_side=4)
-    objective.fit_targets([{"image": two_colours(66)["image"][:65]}])  # one green less, so that there is a mode
-    objectives.learn(objective, lambda step: {"image": two_colours(66)["image"][:65]}, 10, 0.01)
+    objective.fit_targets([{"image": two_colours(34)["image"][:33]}])  # one green less, so that there is a mode
+    objectives.learn(objective, lambda step: {"image": two_colours(34)["image"][:33]}, 10, 0.01)
     painted = srgb_to_lab(objective.colourise(batch["image"], temperature=0))
     assert painted[:, 1].abs().mean() > 30  # saturated
     mean = srgb_to_lab(objective.colourise(batch["image"], temperature=1))
@@ -102,6 +102,23 @@ def test_a_law_of_colour_is_learned_and_not_from_the_lightness_of_another(object
         reference = objective.reference(held)
     assert losses[False] < reference["prior"] - 0.3 * (reference["prior"] - reference["oracle"])
     assert losses[True] > reference["prior"] - 0.1 * (reference["prior"] - reference["oracle"])
+
+
+def sky_and_grass(n: int, *, seed: int) -> dict[str, torch.Tensor]:
+    """Blue above, green below, of any lightness: place tells the colour."""
+    draw = torch.Generator().manual_seed(seed)
+    level = 0.3 + 0.4 * torch.rand(n, 1, 16, 16, generator=draw)
+    tint = torch.tensor([[-0.1, 0.0, 0.3], [-0.1, 0.2, -0.2]]).T[None, :, :, None]
+    return {"image": level + tint.repeat_interleave(8, 2)}
+
+
+def test_the_shuffled_control_learns_where_the_sky_is_and_no_more(objectives: Any) -> None:
+    objective = objectives.made("colorization", target_side=4, shuffle=True)
+    objective.fit_targets([sky_and_grass(256, seed=0)])
+    reference = objective.reference(sky_and_grass(64, seed=50))
+    assert reference["prior_by_place"] < reference["prior"] - 0.5
+    loss = objectives.learn(objective, lambda step: sky_and_grass(32, seed=100 + step), 60, 0.02)
+    assert reference["prior_by_place"] - 0.05 < loss < reference["prior"] - 0.3
 
 
 def test_shuffling_never_leaves_an_image_its_own_lightness(objectives: Any) -> None:

@@ -114,6 +114,17 @@ def test_the_best_constant_reaches_the_weighted_entropy_and_no_other_does() -> N
     assert loss_of(bins.frequency) > entropy + 1e-3  # control: the prior of colours is not that of weighed targets
 
 
+def test_the_best_constant_of_every_place() -> None:
+    ab = colours(300, 2, seed=4)
+    bins = ColourBins(rebalance=False)
+    bins.fit(ab)
+    indices, shares = bins.encode(rows(ab))
+    dense = torch.zeros(len(indices), bins.n).scatter_add(1, indices, shares).view(300, 4, bins.n)
+    expected = (dense.sum(0) + bins.constant) / 301
+    assert torch.allclose(bins.constant_by_place, expected, atol=1e-6)
+    assert torch.allclose(bins.constant, dense.mean((0, 1)), atol=1e-6)
+
+
 def test_only_bins_that_occur() -> None:
     kept, every = fitted(), fitted(occurring=False)
     assert kept.n < every.n == 261
