@@ -44,7 +44,7 @@ def ntxent(z: Tensor, partner: Tensor, *, temperature: float, ranks: Ranks | Non
     Returns
     -------
     tensor ()
-        Nats; float32, or float64 where `z` is, whatever autocast says: at T = 0.07 a bfloat16 logit is off by up to 0.03.
+        Nats; float32, or float64 where `z` is, even under autocast: at T = 0.07 a bfloat16 logit is off by up to 0.03.
 
     Notes
     -----
