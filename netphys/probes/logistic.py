@@ -11,12 +11,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from netphys.errors import OptionError
-from netphys.probes.curvature import Curvature
+from netphys.probes.curvature import Curvature, product
 
 if TYPE_CHECKING:
     import torch
@@ -210,23 +210,25 @@ class Fit:
         ridge[-1] = 0
         state = _State(self._x, self._targets, self._weights, ridge).differentiate()
         self._curvature.prepare(penalty)
-        history: list[tuple[Any, Any, float]] = []
+        solved = self._curvature.solve(state.gradient)
+        history: list[_Pair] = []
         n_iterations = waited = 0
         stuck = False
         while state.gradient_norm > tolerance and n_iterations < _MOST and not stuck:
             if penalty == 0 and state.separated:
                 break
             if waited >= self._curvature.patience and self._curvature.refresh(state.probabilities):
-                history, waited = [], 0
-            following = state.step(_direction(state.gradient, history, self._curvature))
+                history, waited, solved = [], 0, self._curvature.solve(state.gradient)
+            following = state.step(_direction(state.gradient, solved, history))
             if following is None:
                 stuck, history = not history, []  # once more without memory, before it is given up
                 continue
+            following_solved = self._curvature.solve(following.gradient)
             step, change = following.weights - state.weights, following.gradient - state.gradient
             along = float((step * change).sum())
             if along > 0:
-                history = [*history[1 - _MEMORY :], (step, change, 1 / along)]
-            state = following
+                history = [*history[1 - _MEMORY :], _Pair(step, change, following_solved - solved, 1 / along)]
+            state, solved = following, following_solved
             n_iterations, waited = n_iterations + 1, waited + 1
         self._weights = state.weights
         return self._solution(state, penalty, n_iterations, tolerance, quiet)
@@ -282,7 +284,7 @@ class _State:
         residual = self.probabilities / len(self._x)
         rows = np.arange(len(self._x))
         residual[rows, self._targets] -= 1 / len(self._x)
-        self.gradient = (residual.T @ self._x).T + self._ridge * self.weights
+        self.gradient = product(residual, self._x).T + self._ridge * self.weights
         self.gradient_norm = float(self.gradient.norm())
         return self
 
@@ -310,17 +312,30 @@ class _State:
         return None
 
 
-def _direction(gradient: Any, history: Sequence[tuple[Any, Any, float]], curvature: Curvature) -> Any:
-    """Return minus the two-loop recursion of L-BFGS, the curvature in its middle."""
-    rest, shares = gradient.clone(), []
-    for step, change, inverse in reversed(history):
-        share = inverse * float((step * rest).sum())
-        rest -= share * change
+class _Pair(NamedTuple):
+    """A step that was taken, and what it told of the curvature."""
+
+    step: torch.Tensor
+    change: torch.Tensor  # of the gradient
+    solved: torch.Tensor  # the same, through the approximate inverse
+    inverse: float  # 1 / (step · change)
+
+
+def _direction(gradient: torch.Tensor, solved: torch.Tensor, history: Sequence[_Pair]) -> torch.Tensor:
+    """Return minus the two-loop recursion of L-BFGS.
+
+    In its middle is the approximate inverse of the curvature. It is linear, so what it makes of the rest of the
+    gradient follows from what it made of the gradient and of the changes: it is applied once a step.
+    """
+    rest, middle, shares = gradient.clone(), solved.clone(), []
+    for pair in reversed(history):
+        share = pair.inverse * float((pair.step * rest).sum())
+        rest.sub_(pair.change, alpha=share)
+        middle.sub_(pair.solved, alpha=share)
         shares.append(share)
-    rest = curvature.solve(rest)
     if history:
-        step, change, inverse = history[-1]
-        rest /= inverse * float((change * curvature.solve(change)).sum())
-    for (step, change, inverse), share in zip(history, reversed(shares)):
-        rest += (share - inverse * float((change * rest).sum())) * step
-    return -rest
+        last = history[-1]
+        middle /= last.inverse * float((last.change * last.solved).sum())
+    for pair, share in zip(history, reversed(shares)):
+        middle.add_(pair.step, alpha=share - pair.inverse * float((pair.change * middle).sum()))
+    return -middle
