@@ -3,7 +3,8 @@
 One forward of one image is followed operation by operation: for each entry of each tensor the first and last row and
 column that it reads are kept, and combined as the operation combines its inputs (:mod:`netphys.networks.reach`,
 :mod:`netphys.networks.reach_rules`). Branches, residual paths, reused modules, adaptive pooling, windows of tokens and
-attention are so right by construction. What no rule is known for is said, never guessed.
+attention are so right by construction. What no rule is known for is said, never guessed. A network that takes values
+out of torch on its way (numpy) and adds them to others is beyond this: what came that way counts as a constant.
 
 Pixel i has its centre at i; y points down. For a chain of convolutions and poolings the result is that of the usual
 recursion: jump j ← j·s, size r ← r + (k − 1)·d·j, centre c ← c + ((k − 1)·d/2 − p)·j.

@@ -82,8 +82,15 @@ def same_rule(call: Call) -> list[Reach]:
 
 def move_rule(call: Call) -> list[Reach]:
     """Only move entries."""
-    reach = call.first()
-    return moved(reach, lambda table: call.func(table, *call.args[1:], **call.kwargs))
+    reach, others = call.first(), _on_cpu(call.args[1:])  # tables are there, wherever the network is
+    return moved(reach, lambda table: call.func(table, *others, **call.kwargs))
+
+
+def _on_cpu(value: Any) -> Any:
+    """Bring the tensors of an argument (indices) to the CPU."""
+    if isinstance(value, torch.Tensor):
+        return value.cpu()
+    return type(value)(_on_cpu(each) for each in value) if isinstance(value, list | tuple) else value
 
 
 def slice_rule(call: Call) -> list[Reach]:

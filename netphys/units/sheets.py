@@ -28,7 +28,7 @@ RULES = {
     "selective": "with the steepest fall from the best to the last patch",
     "strongest": "with the largest activations",
 }
-_LARGEST = 80  # pixels a patch is drawn with: 18 of them fill a page's width at 200 dots an inch
+_LARGEST = 64  # pixels a patch is drawn with: 18 of them and gaps fill a page's width at 200 dots an inch
 _SMALLEST = 24  # pixels; smaller patches are enlarged by whole factors, so that their pixels can be seen
 _GAP, _BLOCK_GAP = 0.08, 0.45  # of a patch's side: between patches, between units
 _HATCH = (214, 236)  # greys of the stripes beyond the image: no picture looks like that

@@ -147,11 +147,14 @@ class TopPatchesResult:
             "made": dict(self.made) or provenance("top_patches", {"k": self.k}, {}),
         }
         with committing(path) as temporary, h5py.File(temporary, "w", libver=("v110", "latest")) as file:
-            file.attrs["header"] = json.dumps(header, sort_keys=True)
-            file.create_dataset("stimulus_ids", data=list(self.stimulus_ids), dtype=h5py.string_dtype())
+            # text of fixed length: what has none lies in heaps, in which HDF5 goes astray when a file is damaged
+            file["header"] = np.bytes_(json.dumps(header, sort_keys=True).encode())
+            file["stimulus_ids"] = np.array([each.encode() for each in self.stimulus_ids])
             for index, each in enumerate(self.layers.values()):
                 group = file.create_group(f"layers/{index:05d}")
-                group.attrs["layer"] = json.dumps([each.name, each.kind, list(each.dims), list(each.shape)])
+                group["layer"] = np.bytes_(
+                    json.dumps([each.name, each.kind, list(each.dims), list(each.shape)]).encode()
+                )
                 for name in _ARRAYS:
                     group.create_dataset(name, data=getattr(each, name))
         return path
@@ -199,7 +202,7 @@ def load_top_patches(path: Path | str) -> TopPatchesResult:
     path = Path(path)
     with guarded_hdf5(path) as file:
         header = _header(path, file)
-        ids = tuple(each.decode() if isinstance(each, bytes) else str(each) for each in file["stimulus_ids"][:])
+        ids = tuple(each.decode() for each in file["stimulus_ids"][:])
         layers = [_read_layer(path, group, header["k"], len(ids)) for _, group in sorted(file["layers"].items())]
     return TopPatchesResult(
         {each.name: each for each in layers}, ids, header["k"], str(header.get("network", "")), header.get("made", {})
@@ -208,7 +211,7 @@ def load_top_patches(path: Path | str) -> TopPatchesResult:
 
 def _header(path: Path, file: Any) -> dict[str, Any]:
     """Read what the file says of itself."""
-    header = json.loads(file.attrs["header"]) if "header" in file.attrs else {}
+    header = json.loads(file["header"][()]) if "header" in file else {}
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
         raise FileError(f"{path} holds no top patches; netphys.top_patches(...).save(path) writes such a file")
     if not isinstance(header.get("k"), int) or not isinstance(header.get("made", {}), dict):
@@ -218,7 +221,7 @@ def _header(path: Path, file: Any) -> dict[str, Any]:
 
 def _read_layer(path: Path, group: Any, k: int, n_stimuli: int) -> LayerPatches:
     """Read one layer and see that its arrays belong together."""
-    name, kind, dims, shape = json.loads(group.attrs["layer"])
+    name, kind, dims, shape = json.loads(group["layer"][()])
     arrays = {key: np.asarray(group[key][()]) for key in _ARRAYS}
     expected = {"value": (shape[0], k), "stimulus": (shape[0], k), "position": (shape[0], k, len(dims) - 1)}
     for key, dtype in _ARRAYS.items():
