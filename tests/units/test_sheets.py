@@ -65,7 +65,9 @@ def test_patches_are_brought_to_a_size_that_can_be_drawn(shape: tuple[int, int],
 
 def test_plot_draws_on_the_axes_that_it_is_given() -> None:
     module = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU())
-    module[0].bias.data[3] = -100.0
+    module[0].weight.data.abs_()
+    module[0].bias.data[:] = 0.0
+    module[0].bias.data[3] = -100.0  # dead; the others cannot be
     stimuli = netphys.load_stimuli("world:scenes?n=6")
     result = top_patches(module, stimuli, layers="1", k=4)
     ax = Figure().add_subplot()
