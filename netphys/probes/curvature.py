@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Curvature", "product"]
 
+_WORTH = 10  # steps that factoring may cost where it is done for every penalty
 _BLOCK_BYTES = 1 << 29  # blocks of more than half a gigabyte are not made
 _JITTER = 1e-7  # of the largest diagonal: the rounding of float32, in which blocks are summed
 _LEAST = 1e-10  # of the largest eigenvalue, below which there is none
@@ -45,13 +46,16 @@ class Curvature:
         self._inverses: torch.Tensor | None = None
         n_features, n_classes = x.shape[1], len(shares)
         self._affordable = 4 * n_classes * n_features**2 <= _BLOCK_BYTES
-        # making the blocks costs about as much as this many steps (measured; both grow with stimuli and classes)
-        self.patience = max(10, n_features // 32)
+        # in steps, each a reading of x twice (measured): what factoring the blocks costs, and what making them costs
+        self._factoring = 0.03 * n_classes * n_features**2 / len(x)
+        self.patience = max(10, int(n_features / 50 + self._factoring))
 
     def prepare(self, penalty: float) -> None:
         """Take over another penalty."""
         self._penalty = penalty
-        if self._blocks is not None:
+        if self._factoring > _WORTH:
+            self._inverses = None  # begin again at zero weights: cheaper than factoring for every penalty
+        elif self._blocks is not None:
             self._factor()
 
     def refresh(self, probabilities: torch.Tensor) -> bool:
