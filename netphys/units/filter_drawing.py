@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -56,11 +56,11 @@ def plot_filters(
     ax.set_axis_off()
     n, _, y, x = filters.shape
     how = f"one scale, ±{largest.max():.2g}" if scale == "shared" else "each filter on its own scale"
-    ax.set_title(f"{bank.network} {bank.layer}", fontsize=_TITLE, loc="left", pad=13)
-    said = "" if bank.colour == "rgb" else "lightness, "
-    ax.text(
-        0, 1, f"{n} filters of {y} × {x}, {said}{how}", transform=ax.transAxes, fontsize=_TEXT, color=_GREY, va="bottom"
-    )
+    said = "" if bank.colour == "rgb" else ", lightness"
+    ax.set_title(f"{bank.network} {bank.layer}", fontsize=_TITLE, loc="left", pad=23)
+    text = f"{n} filters of {y} × {x}{said}\n{how}"
+    style: dict[str, Any] = {"fontsize": _TEXT, "color": _GREY, "va": "bottom"}
+    ax.annotate(text, (0, 1), (0, 3.5), xycoords="axes fraction", textcoords="offset points", **style)  # points above
     return ax
 
 
@@ -76,11 +76,8 @@ def plot_fits(fits: GaborFits, ax: Axes | None = None) -> Axes:
         share = np.full(len(values), 100 / len(values))
         ax.hist(values, bins, weights=share, color=colour, alpha=0.35, linewidth=0)
         ax.hist(values, bins, weights=share, color=colour, histtype="step", linewidth=1.2, label=label)
-    ax.axvline(fits.threshold, color=_GREY, linewidth=0.8, linestyle=(0, (4, 2)))
-    ax.text(
-        fits.threshold - 0.01, 0.99, f"R² = {fits.threshold:.2f}", transform=ax.get_xaxis_transform(), fontsize=_TEXT,
-        color=_GREY, ha="right", va="top",
-    )  # fmt: skip
+    label = f"threshold, R² = {fits.threshold:.2f}"
+    ax.axvline(fits.threshold, color=_GREY, linewidth=0.8, linestyle=(0, (4, 2)), label=label)
     ax.set_xlim(bins[0], 1)
     ax.set_xlabel("R² of the Gabor fit", fontsize=_TITLE)
     ax.set_ylabel("filters (%)", fontsize=_TITLE)
@@ -88,9 +85,13 @@ def plot_fits(fits: GaborFits, ax: Axes | None = None) -> Axes:
     ax.spines[["top", "right"]].set_visible(False)
     blobs = int(fits.is_blob.sum())
     more = f", {blobs} blob{'s' if blobs > 1 else ''}" if blobs else ""
-    ax.set_title(f"{int(fits.is_gabor.sum())} of {len(fits.r2)} Gabor-like{more}", fontsize=_TITLE, loc="left", pad=18)
-    ax.legend(frameon=False, fontsize=_TEXT, loc="lower left", bbox_to_anchor=(0, 0.98), ncols=2, borderaxespad=0,
-              handlelength=1.2, columnspacing=1)  # fmt: skip
+    ax.set_title(f"{int(fits.is_gabor.sum())} of {len(fits.r2)} Gabor-like{more}", fontsize=_TITLE, loc="left", pad=36)
+    above: dict[str, Any] = {
+        "loc": "lower left",
+        "bbox_to_anchor": (0, 1),
+        "borderaxespad": 0.0,
+    }  # bars may be anywhere
+    ax.legend(frameon=False, fontsize=_TEXT, handlelength=1.4, labelspacing=0.25, **above)
     return ax
 
 
