@@ -1,6 +1,6 @@
 """What is kept of a map: ``all`` positions, their ``mean`` or ``max``, the ``centre`` one, or a ``pooled`` grid.
 
-``pooled`` averages a map over the cells of a grid of s x s, s the largest power of two with units x s x s <= 2048 that
+``pooled`` averages a map over the cells of a grid of s x s, s the largest power of two with units x s x s <= 512 that
 is no larger than the map: what a probe needs of a layer that knows places. Sides that s does not divide have cells
 that overlap by a position (torch's adaptive average pooling). What is no map (unit, y, x) of units first has no grid:
 of tokens, clips, and layers with units last ``pooled`` keeps the mean, of a dense layer all.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["KEEPS", "kept_dims", "kept_shape", "reduce_map", "units_first"]
 
 KEEPS = ("all", "mean", "max", "centre", "pooled")
-_POOLED = 2048  # numbers of a layer that pooling keeps, at most where the layer has no more units
+_POOLED = 512  # numbers of a layer that pooling keeps, at most where the layer has no more units
 
 
 def check_keep(keep: str) -> str:

@@ -129,7 +129,7 @@ def test_pixels_and_an_untrained_network_are_rows_like_any_other():
     rows = []
     for address, patterns in (("netphys:pixels", "pixels"), ("netphys:small_alexnet", ["conv1", "conv5"])):
         recording = netphys.record(address, shown, layers=patterns, keep="pooled")
-        assert all(np.prod(recording.shape(each)[1:]) <= 2048 for each in recording.layers)
+        assert all(np.prod(recording.shape(each)[1:]) <= 512 for each in recording.layers)
         rows.append(probe(recording, "category"))
     assert rows[0].split == rows[1].split
     frame = pd.concat([each.to_frame() for each in rows])
