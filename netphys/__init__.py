@@ -14,10 +14,10 @@ from netphys._version import __version__
 if TYPE_CHECKING:
     from netphys.networks import Network, load_network
     from netphys.neural import load_neural
+    from netphys.probes import probe
     from netphys.recording import Recording, hooks, layers, load_recording, record
     from netphys.rsa import compare, evaluate, noise_ceiling, rdms
     from netphys.stimuli import StimulusSet, load_stimuli
-    from netphys.probes import probe
     from netphys.studies import run_study
     from netphys.training import load_training, train
     from netphys.units import top_patches

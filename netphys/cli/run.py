@@ -10,9 +10,10 @@ from typing import Any
 from netphys.cli.options import command
 from netphys.progress import say
 
-_ABOUT = """the whole study: record, compare with neural data, draw, write the page
+_ABOUT = """the whole study: train, record, look at units, probe, compare with neural data, write the page
 
-Without STUDY the embedded one: generated scenes, networks without learning, a simulated cortex; no file is needed.
+Without STUDY the embedded one: three objectives teach a small network on generated scenes, which is then compared with
+its untrained twin and a simulated cortex; no file is needed.
 A second run computes nothing; one changed option computes what depends on it; a killed run goes on where it was."""
 _EXAMPLE = """  netphys run
   netphys run examples/studies/kriegeskorte92.toml --set data=data --set rsa.n_bootstraps=200 --out kriegeskorte92"""

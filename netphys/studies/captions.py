@@ -180,7 +180,7 @@ def probe_caption(options: ProbeOptions, rows: pd.DataFrame) -> str:
         f"{n_test} "
         "stimuli that the probe was not trained on, the same for all layers and networks, with 95 % intervals over "
         "these "
-        "stimuli. The line is the largest class's share. Every layer gives at most 2,048 numbers (means over a grid of "
+        "stimuli. The line is the largest class's share. Every layer gives at most 512 numbers (means over a grid of "
         "its maps), so that layers differ in what they know, not in how much of it is looked at."
     )
 

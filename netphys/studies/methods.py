@@ -156,7 +156,7 @@ def _probe(made: Made) -> list[str]:
     grouped = f", no {options.groups} in both" if options.groups else ""
     return [
         f"**Linear probes.** {options.labels.replace('_', ' ').capitalize()} was read out of every layer's response to "
-        f"`{address}`: means over a grid of each map, at most 2,048 numbers a layer, standardised on the training "
+        f"`{address}`: means over a grid of each map, at most 512 numbers a layer, standardised on the training "
         f"part; "
         "multinomial logistic regression with an L2 penalty chosen on a part of the training set; accuracy on "
         f"{int(rows['n_stimuli'].iloc[0])} stimuli ({options.test:.0%}{grouped}) that had no part in either, the same "
