@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -137,12 +138,13 @@ def prepare(objective: str | type[Objective], network: Any, stimuli: Any, asked:
         Whatever is missing or does not fit, named before anything is trained.
     """
     kind = _kind(objective)
-    given, shown = _trunk(as_network(network, seed=asked.seed), kind), as_stimuli(stimuli)
-    start = given.digest  # before a forward can change anything
+    given, shown = _learning(as_network(network, seed=asked.seed), kind), as_stimuli(stimuli)
     want = kind.preprocess(given.preprocess or Preprocess())  # type: ignore[arg-type]
     sizer = Sizer(asked.size, want)
     height, width = sizer(shown.images([0])).shape[-2:]
     size = (int(height), int(width))
+    given = _headless(given, size)
+    start = given.digest
     made = build(objective, given.module, size, want, asked.options, seed=asked.seed)
     labels, classes = _inputs(made, shown, asked.labels)
     name_classes: Any = getattr(made, "set_classes", None)
@@ -181,6 +183,7 @@ def prepare(objective: str | type[Objective], network: Any, stimuli: Any, asked:
         "code": code_digest(*_CODE),
         "versions": {key: value for key, value in versions().items() if key.startswith("torch")},
     }
+    plan = json.loads(json.dumps(plan))  # as it comes back from a file
     trained = replace(given, preprocess=want, training=str(plan["objective"]))
     return Setup(trained, made, shown, sizer, size, labels, classes, training, held_out[:n_evaluated], callbacks, plan)
 
@@ -229,8 +232,8 @@ def _is_own(kind: type[Objective]) -> bool:
     return kind.__module__.startswith("netphys.")
 
 
-def _trunk(network: Network, kind: type[Objective]) -> Network:
-    """Copy what will learn, without the head of a classifier."""
+def _learning(network: Network, kind: type[Objective]) -> Network:
+    """Copy what will learn."""
     name = kind.name or kind.__name__
     if network.preprocess is not None and not isinstance(network.preprocess, Preprocess):
         raise TrainingError(
@@ -238,11 +241,16 @@ def _trunk(network: Network, kind: type[Objective]) -> Network:
         )
     if not any(each.requires_grad for each in network.module.parameters()):
         raise TrainingError(f"{network.name} has no parameters to be trained by {name}")
-    copied = replace(network, module=copy.deepcopy(network.module).to("cpu"))
-    if any(isinstance(each, torch.nn.Linear) for each in copied.module.modules()) and head_of(copied):
-        copied = without_head(copied)
-    copied.module.eval()
-    return copied
+    module = copy.deepcopy(network.module).to("cpu")
+    return replace(network, module=module.eval())
+
+
+def _headless(network: Network, size: tuple[int, int]) -> Network:
+    """Take off the head of a classifier that looks at images of this size."""
+    if not any(isinstance(each, torch.nn.Linear) for each in network.module.modules()):
+        return network
+    sized = replace(network, preprocess=Preprocess(resize=size))
+    return replace(without_head(sized), preprocess=network.preprocess) if head_of(sized) else network
 
 
 def _inputs(objective: Objective, stimuli: StimulusSet, column: str) -> tuple[np.ndarray | None, tuple[str, ...]]:

@@ -220,7 +220,7 @@ def _there(folder: Path, setup: Setup, kind: type[Objective] | None, *, force: b
                     f"{folder} holds a network that was not trained there; choose another --out, or --force"
                 )
             return None
-        differ = differences(_plain(setup.plan), found)
+        differ = differences(setup.plan, found)
         if differ:
             raise TrainingError(
                 f"{folder} holds another training, which differs in {differ}; choose another --out, or --force"
@@ -240,7 +240,7 @@ def _begun(path: Path, plan: Mapping[str, Any], *, force: bool) -> Checkpoint | 
         return None
     try:
         checkpoint = read_checkpoint(path)
-        differ = differences(_plain(plan), checkpoint.plan)
+        differ = differences(plan, checkpoint.plan)
         if differ:
             raise TrainingError(
                 f"{path.parent} holds a training that was begun and differs in {differ}; choose another --out, "
@@ -251,13 +251,6 @@ def _begun(path: Path, plan: Mapping[str, Any], *, force: bool) -> Checkpoint | 
             return None
         raise
     return checkpoint
-
-
-def _plain(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """A plan as it comes back from a file."""
-    import json
-
-    return json.loads(json.dumps(plan))
 
 
 def _trained(
@@ -318,7 +311,7 @@ def _begin(setup: Setup, engine: Engine, batches: Batches, checkpoint: Checkpoin
     if checkpoint is None:
         objective.fit_targets(batches.of_training(_FIT_BATCHES))
     optimizers = Optimizers(objective, weight_decay=setup.plan["weight_decay"])
-    loop = Loop(objective, optimizers, batches, engine, _plain(setup.plan), setup.callbacks)
+    loop = Loop(objective, optimizers, batches, engine, setup.plan, setup.callbacks)
     if checkpoint is None:
         loop.begin()
     else:
@@ -336,7 +329,7 @@ def _result(setup: Setup, loop: Loop) -> TrainingResult:
         parameter.grad = None
     objective = loop.objective.to("cpu").to(memory_format=torch.contiguous_format).eval()
     network = replace(setup.network, module=module)
-    return TrainingResult(network, objective, loop.curve(), loop.references, _plain(setup.plan))
+    return TrainingResult(network, objective, loop.curve(), loop.references, setup.plan)
 
 
 class _Due:
