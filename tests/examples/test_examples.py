@@ -36,6 +36,18 @@ def check_in_place_operations(values):
         assert 0.2 < right < 0.8
 
 
+def check_first_layer_filters(values):
+    assert values["found"] == set(values["units"].tolist())
+    assert len(values["found"]) == 32
+    assert values["by_r2_alone"] > 55
+
+
+def check_probe_by_layer(values):
+    assert values["pixels"].probes[0].accuracy > 1 / 3
+    against = values["against_pixels"].set_index("layer")
+    assert 0.05 < against.loc["conv2", "difference"] < 0.17
+
+
 CHECKS = {name.removeprefix("check_"): value for name, value in list(globals().items()) if name.startswith("check_")}
 
 
