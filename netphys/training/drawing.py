@@ -62,7 +62,9 @@ def plot_curve(curve: pd.DataFrame, references: Mapping[str, float], ax: Axes | 
     _limits(ax, losses["loss"].to_numpy() if len(losses) else np.array([]), held["held_out"].to_numpy(), references)
     _name_references(ax, references)
     ax.set(xlabel="Step", ylabel="Loss")
-    ax.legend(frameon=False, fontsize=_SMALL, loc="best")
+    # below the references, which lie high, and right of where the curve falls
+    legend = ax.legend(fontsize=_SMALL, loc="upper right", bbox_to_anchor=(1, 0.9), edgecolor="none", borderpad=0.2)
+    legend.get_frame().set_alpha(0.8)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     return ax
