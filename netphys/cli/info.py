@@ -13,8 +13,8 @@ from netphys.errors import NetphysError
 
 _ABOUT = """what a file is, what made it, what is in it
 
-Recordings, neural data (.mat .npz .npy .csv .h5 .nc), weights (.safetensors), study files, folders of images and of
-studies."""
+Recordings, top patches, neural data (.mat .npz .npy .csv .h5 .nc), weights (.safetensors), study files, folders of
+images, of trained networks and of studies."""
 _EXAMPLE = "  netphys info netphys-out/recordings/gabor-energy.h5"
 
 
@@ -51,9 +51,9 @@ def describe(path: Path) -> dict[str, Any]:
     if path.suffix == ".toml":
         return _study(path)
     if path.suffix in (".h5", ".hdf5"):
-        recording = _recording(path)
-        if recording:
-            return recording
+        ours = _recording(path) or _top_patches(path)
+        if ours:
+            return ours
     from netphys.neural import describe_file
 
     if path.suffix == ".csv" and (listed := _table(path)):
@@ -90,6 +90,65 @@ def _recording(path: Path) -> dict[str, Any] | None:
         "digest": recording.header["digest"],
         "made by": f"{made['made_by']}, {made['device']}, seed {made['seed']}, {made['batch_plan']}",
         "versions": made["versions"],
+    }
+
+
+def _top_patches(path: Path) -> dict[str, Any] | None:
+    """Describe a file of top patches; None if it is something else."""
+    import h5py
+
+    from netphys.units import load_top_patches
+
+    try:
+        with h5py.File(path, "r") as file:
+            header = file.get("header")
+            if not isinstance(header, h5py.Dataset) or header.shape != () or b"top patches" not in bytes(header[()]):
+                return None
+    except OSError:
+        return None
+    found = load_top_patches(path)
+    return {
+        "what": f"top patches of netphys, {found.k} a unit",
+        "finding": str(found),
+        "stimuli": len(found.stimulus_ids),
+        "layers": {
+            name: f"{each.n_units} units, {each.n_dead} of them driven by nothing"
+            for name, each in found.layers.items()
+        },
+    }
+
+
+def _network(path: Path) -> dict[str, Any]:
+    """Describe a network that netphys has trained."""
+    from netphys.networks.folder import read_network_toml
+
+    said = read_network_toml(path)
+    facts = {
+        "what": f"a network trained by {said['training']}; the folder is its address",
+        "architecture": said["architecture"],
+        "preprocessing": said["preprocess"],
+        "weights": f"SHA-256 {said['weights_sha256']}",
+    }
+    if (path / "training.json").is_file():
+        from netphys.training import load_training
+
+        result = load_training(path)
+        facts["finding"] = str(result)
+        facts["losses"] = {"held out": round(result.held_out, 4), **dict(result.references)}
+        facts["options"] = dict(result.plan["options"])
+    return facts
+
+
+def _begun(path: Path) -> dict[str, Any]:
+    """Describe a training that is not finished."""
+    from netphys.training.checkpoints import read_checkpoint
+
+    checkpoint = read_checkpoint(path / "checkpoint.safetensors")
+    plan = checkpoint.plan
+    return {
+        "what": f"a training by {plan['objective']} that is not finished; the same command goes on with it",
+        "steps": f"{checkpoint.said['done']} of {plan['n_steps']} done",
+        "options": dict(plan["options"]),
     }
 
 
@@ -132,6 +191,8 @@ def _weights(path: Path) -> dict[str, Any]:
 
 
 def _study(path: Path) -> dict[str, Any]:
+    if path.name == "network.toml":
+        return _network(path.parent)
     from netphys.studies import read_study
 
     study = read_study(path)
@@ -150,6 +211,14 @@ def _folder(path: Path) -> dict[str, Any]:
         return {"what": "a study that was run", "page": str(path / "index.html"), "steps": steps}
     if (path / "rsa.json").is_file():
         return {"what": "a comparison by netphys rsa", "page": str(path / "index.html"), **_scores(path / "rsa.csv")}
+    if (path / "probe.json").is_file():
+        return {"what": "probes by netphys probe", "page": str(path / "index.html"), **_scores(path / "probe.csv")}
+    if (path / "network.toml").is_file():
+        return _network(path)
+    if (path / "checkpoint.safetensors").is_file():
+        return _begun(path)
+    if any(path.glob("units/*/top.h5")):
+        return {"what": "units by netphys units", "pages": [str(each) for each in path.glob("units/*/index.html")]}
     from netphys.stimuli import StimulusSet
 
     stimuli = StimulusSet.from_folder(path)

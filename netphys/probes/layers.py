@@ -18,6 +18,7 @@ from netphys.progress import bar
 from netphys.provenance import digest, provenance
 from netphys.recording import Recording
 from netphys.scores import tidy
+from netphys.threads import side_by_side
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -259,12 +260,12 @@ def probe(
     held = hold_out(chosen.stimulus_ids, names, test, groups=members, seed=seed)
     order = np.argsort(np.array(chosen.stimulus_ids, dtype=str), kind="stable")
     rows = {"train": order[~held[order]], "test": order[held[order]]}  # by id: no number hangs on the recording's order
-    probes = []
+
+    def of_layer(layer: str) -> LinearProbe:
+        return linear_probe(_features(chosen, layer, pool), names, **rows, groups=members, seed=seed)
+
     with bar(len(chosen.layers), label=f"probing {chosen.name}", unit="layer") as progress:
-        for layer in chosen.layers:
-            features = _features(chosen, layer, pool)
-            probes.append(linear_probe(features, names, **rows, groups=members, seed=seed))
-            progress.update(1)
+        probes = side_by_side(of_layer, chosen.layers, done=lambda: progress.update(1))
     ids = np.array(chosen.stimulus_ids, dtype=object)
     parts = {part: [[ids[row], names[row]] for row in which] for part, which in rows.items()}
     return ProbeResult(
