@@ -221,8 +221,8 @@ def _search(
 ) -> tuple[float, float]:
     """Find the penalty with the least cross-entropy on the held part: coarse, then halfway on both sides of the best.
 
-    The cross-entropy has one valley along the penalty, where accuracy has steps and ties: the coarse descent ends behind
-    the valley, before the small penalties whose fits are the longest.
+    The cross-entropy has one valley along the penalty, where accuracy has steps and ties: the coarse descent ends
+    behind the valley, before the small penalties whose fits are the longest.
     """
     fit = Fit(scores[~held], codes[~held], n_classes)
     inside, truth = scores[held], codes[held]

@@ -17,7 +17,7 @@ __all__ = ["plot_curve"]
 
 _GREY = "#595959"
 _SMALL = 7.0  # points
-_DASHES = {"untrained": (0, (6, 2)), "chance": (0, (4, 2, 1, 2)), "prior": (0, (2, 2)), "oracle": (0, (1, 1.5))}
+_DASHES = {"untrained": (0, (6, 2)), "chance": (0, (4, 2, 1, 2)), "prior": (0, (2, 2))}
 _LEAST_GAP = 0.055  # of the height of the Axes, between two words
 
 
@@ -29,7 +29,8 @@ def plot_curve(curve: pd.DataFrame, references: Mapping[str, float], ax: Axes | 
     curve : pandas.DataFrame
         ``step, loss, held_out``; see :class:`netphys.training.TrainingResult`.
     references : mapping
-        Losses of those who learned nothing, drawn as dashed lines and named at their right end.
+        Losses of those who learned nothing, drawn as dashed lines and named at their right end. An oracle, far below
+        where a training ends, is not drawn.
     ax : matplotlib Axes, optional
         Where; a new figure by default.
 
@@ -41,6 +42,7 @@ def plot_curve(curve: pd.DataFrame, references: Mapping[str, float], ax: Axes | 
         from matplotlib.figure import Figure
 
         ax = Figure(figsize=(4.0, 2.8), layout="constrained").subplots()
+    references = {name: value for name, value in references.items() if name != "oracle"}
     losses = curve.dropna(subset=["loss"]) if "loss" in curve else curve.iloc[:0]
     if len(losses):
         smooth = losses["loss"].rolling(max(1, len(losses) // 50), center=True, min_periods=1).mean()
@@ -62,9 +64,7 @@ def plot_curve(curve: pd.DataFrame, references: Mapping[str, float], ax: Axes | 
     _limits(ax, losses["loss"].to_numpy() if len(losses) else np.array([]), held["held_out"].to_numpy(), references)
     _name_references(ax, references)
     ax.set(xlabel="Step", ylabel="Loss")
-    # below the references, which lie high, and right of where the curve falls
-    legend = ax.legend(fontsize=_SMALL, loc="upper right", bbox_to_anchor=(1, 0.9), edgecolor="none", borderpad=0.2)
-    legend.get_frame().set_alpha(0.8)
+    ax.legend(frameon=False, fontsize=_SMALL, loc="lower left", borderpad=0.2)  # a loss falls: nothing is drawn there
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     return ax
@@ -81,7 +81,7 @@ def _limits(ax: Axes, losses: np.ndarray, held_out: np.ndarray, references: Mapp
     if untrained <= high + 2 * (high - low):  # else it is said in words that it is above
         high = max(high, untrained)
     margin = 0.06 * (high - low) or 0.5
-    ax.set_ylim(low - margin, high + margin)
+    ax.set_ylim(low - 4 * margin, high + margin)  # below is room for the legend
 
 
 def _name_references(ax: Axes, references: Mapping[str, float]) -> None:
