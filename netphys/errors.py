@@ -76,7 +76,7 @@ class StudyError(NetphysError):
 
 
 class TrainingError(NetphysError):
-    """A training that cannot begin, go on or be read: an input is missing, another plan in the way, a loss no number."""
+    """A training that cannot begin, go on or be read: an input is missing, another plan in the way, a loss is nan."""
 
 
 class DeviceError(NetphysError):
