@@ -1,9 +1,11 @@
-"""First-layer filters of several networks side by side, each grid drawn by the units room."""
+"""First-layer filters of several networks side by side; each grid is drawn by the units room."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from netphys.figures.style import PAGE, paper_style
 
@@ -37,5 +39,7 @@ def filters_figure(banks: Mapping[str, FilterBank], *, columns: int = 4) -> Figu
             ax.set_axis_off()
         for ax, (name, bank) in zip(axes.flat, banks.items()):
             bank.plot(ax)
-            ax.set_title(name, fontsize=7, pad=3)
+            for text in list(ax.texts):
+                text.remove()  # the caption says it once for all
+            ax.set_title(f"{name} (±{np.abs(bank.filters).max():.2g})", loc="left", fontsize=7, pad=3)
     return figure

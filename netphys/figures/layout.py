@@ -32,9 +32,9 @@ def agreement_figure(
     references: str = "neural",
     ylabel: str | None = None,
     colours: Mapping[str, str] | None = None,
-    chance: float | None = None,
+    chance: float | Mapping[str, float] | None = None,
 ) -> Figure:
-    """Arrange one panel a set of neural data: every network layer by layer, references, the noise ceiling.
+    """Arrange one panel a set of neural data (or a probe): every network layer by layer, references, the noise ceiling.
 
     Parameters
     ----------
@@ -46,9 +46,10 @@ def agreement_figure(
         Default: the measure.
     colours : mapping, optional
         Network → colour, where a network keeps its colour over several figures. Default: by order of appearance.
-    chance : float, optional
+    chance : float or mapping, optional
         The score that says nothing, of measures whose level is not 0 (the accuracy of a probe): a dotted line, in the
-        place of a noise ceiling that such measures do not have; filled markers are above it.
+        place of a noise ceiling that such measures do not have; filled markers are above it. A mapping gives it by
+        ``dataset``, where panels have several measures; each then has its own scale.
     """
     from matplotlib.figure import Figure
 
@@ -58,18 +59,24 @@ def agreement_figure(
     colours = colours_of(networks) if colours is None else colours
     with paper_style():
         figure = Figure(figsize=(min(PAGE, 0.9 + 3.0 * len(panels)), 3.1), layout="constrained")
-        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        before = ""
         for ax, (title, rows) in zip(axes, panels):
             marks = rows["training"] == references
-            plot_scores(rows[~marks], ax, colours=colours, references=rows[marks], chance=chance)
+            plot_scores(rows[~marks], ax, colours=colours, references=rows[marks], chance=_of(chance, str(title)))
             ax.set_title(str(title), loc="left", fontsize=8, fontweight="bold")
-        axes[0].set_ylabel(ylabel or _measure(str(scores["measure"].iloc[0])))
-        axes[0].set_ylim(*_limits(scores))
+            measure = str(rows["measure"].iloc[0])
+            ax.set_ylim(*_limits(scores[scores["measure"] == measure]))  # panels of one measure have one scale
+            if measure == before:
+                ax.tick_params(labelleft=False)
+            else:
+                ax.set_ylabel(ylabel or _measure(measure))
+            before = measure
         layers = scores[is_network].groupby("network", sort=False)["layer"].nunique()
         _legend(figure, sorted(networks, key=lambda name: layers[name] < DEEP), colours)
         figure.draw_without_rendering()  # settles the layout: only now is known how much room words have
-        for ax, (_, rows) in zip(axes, panels):
-            label_levels(ax, rows, references=rows["training"] == references, chance=chance)
+        for ax, (title, rows) in zip(axes, panels):
+            label_levels(ax, rows, references=rows["training"] == references, chance=_of(chance, str(title)))
     return figure
 
 
@@ -157,6 +164,11 @@ def result_figure(result: Any, *, width: float = COLUMN, height: float | None = 
         figure = Figure(figsize=(width, 0.88 * width if height is None else height), layout="constrained")
         result.plot(figure.add_subplot())
     return figure
+
+
+def _of(chance: float | Mapping[str, float] | None, dataset: str) -> float | None:
+    """Return the level of chance of one panel."""
+    return chance.get(dataset) if isinstance(chance, Mapping) else chance
 
 
 def _measure(measure: str) -> str:

@@ -52,7 +52,7 @@ def save_network(folder: Path | str, network: Network, made: Mapping[str, Any]) 
     OptionError
         If the network has no address, or prepares its images by a function of the user's, which no file can hold.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     if not network.address:
         raise OptionError(
@@ -62,7 +62,7 @@ def save_network(folder: Path | str, network: Network, made: Mapping[str, Any]) 
         raise OptionError(f"{network.name} prepares its images by {network.preprocess!r:.60}, which no file can hold")
     folder = ensure_folder(folder)
     with committing(folder / _WEIGHTS) as temporary:
-        save_file(_plain_state(network.module), temporary)
+        temporary.write_bytes(save(_plain_state(network.module)))  # save_file would let nobody else read it
     table = {
         "format": FORMAT,
         "architecture": network.address,

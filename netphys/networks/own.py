@@ -15,6 +15,9 @@ from torch import nn
 __all__ = ["OWN_NETWORKS", "GaborEnergy", "OwnNetwork", "Pixels", "SmallAlexNet"]
 
 
+FIRST_SD = 0.01  # of the first filters, as in AlexNet: what they learn is not hidden under what they began as
+
+
 class SmallAlexNet(nn.Module):
     """Five convolutions as in AlexNet, scaled to images of 64 pixels; the trunk without a head.
 
@@ -45,6 +48,7 @@ class SmallAlexNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        nn.init.normal_(self.get_parameter("conv1.weight"), std=FIRST_SD)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Run all layers in their order."""

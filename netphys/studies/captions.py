@@ -29,14 +29,16 @@ __all__ = [
 ]
 
 CURVES = (
-    "Learning curves: the loss of the training batches (thin: each evaluation interval's mean) and of held-out stimuli "
-    "(dots), beside the losses of those who learn nothing: chance or the prior of the training set, and the untrained "
+    "Learning curves: the loss of the training batches (pale: every step; line: a running mean) and of held-out "
+    "stimuli "
+    "(dots), beside the losses of those who learn nothing: chance, the prior of the training set, the untrained "
     "network."
 )
 FILTERS = (
-    "Filters of the first layer as they act on an image: grey is 0, one scale a network, symmetric about 0. A network "
-    "that "
-    "sees lightness alone has filters without colour. The table beside holds the Gabor fit of every filter."
+    "Filters of the first layer as they act on an image: grey is 0, one scale a network, its largest weight in "
+    "brackets. "
+    "A network that sees lightness alone has filters without colour. The table beside holds the Gabor fit of every "
+    "filter."
 )
 REFERENCE = "neural"  # in the column ``training``: not a network, but neural data taken as a model
 
@@ -177,11 +179,9 @@ def probe_caption(options: ProbeOptions, rows: pd.DataFrame) -> str:
     n_test = int(rows["n_stimuli"].iloc[0])
     return (
         f"What a linear probe reads out of every layer: accuracy in telling {options.labels.replace('_', ' ')} on "
-        f"{n_test} "
-        "stimuli that the probe was not trained on, the same for all layers and networks, with 95 % intervals over "
-        "these "
-        "stimuli. The line is the largest class's share. Every layer gives at most 512 numbers (means over a grid of "
-        "its maps), so that layers differ in what they know, not in how much of it is looked at."
+        f"{n_test} stimuli that the probe was not trained on, the same for all layers and networks, with 95 % "
+        "intervals over these stimuli. The line is the largest class's share. Every layer gives at most 512 numbers "
+        "(means over a grid of its maps), so that layers differ in what they know, not in how much of it is looked at."
     )
 
 
@@ -189,8 +189,6 @@ def differences_caption(table: pd.DataFrame) -> str:
     """Say what the figure of differences shows."""
     return (
         "What training changed: score of a trained network minus that of its control, layer by layer, on the same "
-        "stimuli. "
-        "Bands are 95 % intervals of the paired difference; filled markers differ from 0 at a false discovery rate of "
-        "5 % "
-        "over the layers of a network. Panels have their own measure and scale."
+        "stimuli. Bands are 95 % intervals of the paired difference; filled markers differ from 0 at a false "
+        "discovery rate of 5 % over the layers of a network. Panels have their own measure and scale."
     )

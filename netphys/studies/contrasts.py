@@ -110,7 +110,7 @@ def contrast_findings(table: pd.DataFrame) -> list[str]:
         better, worse = (
             int(((rows["p_adjusted"] <= 0.05) & (rows["difference"] * sign > 0)).sum()) for sign in (1, -1)
         )
-        most = rows.loc[rows["difference"].idxmax()]
+        most = rows.iloc[int(rows["difference"].argmax())]
         lines.append(
             f"{dataset} · {network} minus {rows['control'].iloc[0]}: above at {better} and below at {worse} of "
             f"{len(rows)} "

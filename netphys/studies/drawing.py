@@ -47,21 +47,30 @@ class Drawing:
     def everything(self) -> dict[str, str]:
         """Draw all figures that the study has something for."""
         drawn = [
-            self._agreement(), self._differences(), self._probe(), self._curves(), self._filters(), self._rdms(),
-            self._sheet(),
+            self._agreement(), self._differences(), self._curves(), self._filters(), self._rdms(), self._sheet(),
         ]  # fmt: skip
         return {name: caption for each in drawn if each is not None for name, caption in [each]}
 
     # One method a figure
 
     def _agreement(self) -> tuple[str, str]:
+        """The main figure: what a probe reads out of every layer, where there is one, and agreement with the brain."""
+        import pandas as pd
+
+        probed = self.scores[~self.scores["dataset"].isin(self._neural)]
+        rows = pd.concat([probed, self._neural_scores], ignore_index=True)
+
         def draw() -> tuple[Figure, pd.DataFrame]:
             from netphys.figures import agreement_figure
 
-            return agreement_figure(self._neural_scores, colours=self.colours), self._neural_scores
+            chance = {str(each): self._chance for each in set(probed["dataset"])}
+            return agreement_figure(rows, colours=self.colours, chance=chance), rows
 
-        self._step("agreement", self._compared, draw)
-        return "agreement", captions.agreement_caption(self.study.rsa, self._neural_scores)
+        self._step("agreement", {**self._compared, **self.steps.digests_of("probe/")}, draw)
+        caption = captions.agreement_caption(self.study.rsa, self._neural_scores)
+        if self.study.probe is not None:
+            caption = f"{captions.probe_caption(self.study.probe, probed)} {caption}"
+        return "agreement", caption
 
     def _differences(self) -> tuple[str, str] | None:
         table = self.contrasts
@@ -75,20 +84,6 @@ class Drawing:
 
         self._step("differences", self.steps.digests_of("contrasts"), draw)
         return "differences", captions.differences_caption(table)
-
-    def _probe(self) -> tuple[str, str] | None:
-        if self.study.probe is None:
-            return None
-        rows = self.scores[~self.scores.index.isin(self._neural_scores.index)].reset_index(drop=True)
-
-        def draw() -> tuple[Figure, pd.DataFrame]:
-            from netphys.figures import agreement_figure
-
-            chance = next(iter(self.participants.values())).probe_result.chance
-            return agreement_figure(rows, colours=self.colours, chance=chance), rows
-
-        self._step("probe", self.steps.digests_of("probe/"), draw)
-        return "probe", captions.probe_caption(self.study.probe, rows)
 
     def _curves(self) -> tuple[str, str] | None:
         trained = [each for each in self.participants.values() if each.entry.train is not None]
@@ -176,7 +171,16 @@ class Drawing:
     @cached_property
     def _neural_scores(self) -> pd.DataFrame:
         """The comparisons with neural data: all rows but those of the probe."""
-        return self.scores[self.scores["dataset"].isin([entry.name for entry in self.study.neural])]
+        return self.scores[self.scores["dataset"].isin(self._neural)]
+
+    @property
+    def _neural(self) -> list[str]:
+        return [entry.name for entry in self.study.neural]
+
+    @property
+    def _chance(self) -> float:
+        """What a constant answer to the probe reaches, the same for all networks."""
+        return next(iter(self.participants.values())).probe_result.chance
 
     @cached_property
     def _compared(self) -> dict[str, str]:

@@ -123,9 +123,8 @@ def _trainings(made: Made) -> list[str]:
         )
     return [
         "**Training.** From their untrained state networks were trained by AdamW (Loshchilov & Hutter, 2019; weight "
-        "decay "
-        "of kernels and matrices only) with a linear warm-up and half a cosine of the rate, on views drawn anew at "
-        "every "
+        "decay of kernels and matrices only) with a linear warm-up and half a cosine of the rate, on views drawn anew "
+        "at every "
         f"step; {made.study.training.held_out:.0%} of the stimuli were held out. " + ". ".join(lines) + "."
     ]
 
@@ -139,10 +138,8 @@ def _units(made: Made) -> list[str]:
     return [
         f"**Units.** For every unit of every recorded layer of {', '.join(made.units)} the {made.study.units.n_top} of "
         f"{len(shown)} stimuli with the largest activation at any position were found during the recording, ties "
-        f"broken by "
-        "the order of the stimuli; patches are the exact theoretical receptive fields around these positions. Filters "
-        "of "
-        "the first layer were fitted by Gabor functions."
+        "broken by the order of the stimuli; patches are the exact theoretical receptive fields around these "
+        "positions. Filters of the first layer were fitted by Gabor functions."
     ]
 
 
@@ -156,12 +153,10 @@ def _probe(made: Made) -> list[str]:
     grouped = f", no {options.groups} in both" if options.groups else ""
     return [
         f"**Linear probes.** {options.labels.replace('_', ' ').capitalize()} was read out of every layer's response to "
-        f"`{address}`: means over a grid of each map, at most 512 numbers a layer, standardised on the training "
-        f"part; "
+        f"`{address}`: means over a grid of each map, at most 512 numbers a layer, standardised on the training part; "
         "multinomial logistic regression with an L2 penalty chosen on a part of the training set; accuracy on "
         f"{int(rows['n_stimuli'].iloc[0])} stimuli ({options.test:.0%}{grouped}) that had no part in either, the same "
-        f"for "
-        "all layers and networks."
+        "for all layers and networks."
     ]
 
 
@@ -171,12 +166,9 @@ def _contrasts(made: Made) -> list[str]:
         return []
     return [
         "**What training changed.** Scores of a trained network and of its untrained control were compared layer by "
-        "layer "
-        "on the same stimuli: agreement with neural data by the variance of the paired difference over the bootstrap "
-        "draws "
-        "(t, n - 1 degrees of freedom), probes by the test stimuli that one network had right and the other wrong; p "
-        "were "
-        "adjusted over the layers of a network and set of data (Benjamini & Hochberg, 1995)."
+        "layer on the same stimuli: agreement with neural data by the variance of the paired difference over the "
+        "bootstrap draws (t, n - 1 degrees of freedom), probes by the test stimuli that one network had right and the "
+        "other wrong; p were adjusted over the layers of a network and set of data (Benjamini & Hochberg, 1995)."
     ]
 
 

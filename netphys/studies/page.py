@@ -48,7 +48,7 @@ def contrast_rows(table: pd.DataFrame | None) -> list[dict[str, Any]]:
         return []
     rows = []
     for (dataset, network), own in table.groupby(["dataset", "network"], sort=False):
-        most = own.loc[own["difference"].abs().idxmax()]
+        most = own.iloc[int(own["difference"].abs().argmax())]
         found = own["p_adjusted"] <= 0.05
         rows.append(
             {

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +40,7 @@ class Participant:
     probed: StimulusSet | None  # those of the probe, where there is one
     folder: Path  # of the study
     steps: Steps
+    load: Callable[[str], StimulusSet]  # stimuli of an address; those that several networks learn from are made once
     digests: dict[str, str] = field(default_factory=dict)  # of the steps that were taken, by kind
 
     @property
@@ -90,15 +91,13 @@ class Participant:
     def _training(self) -> dict[str, Any]:
         """Options of the training."""
         from netphys.networks import load_network
-        from netphys.stimuli import load_stimuli
 
         given, shared = self.entry.train, self.study.training
         assert given is not None
-        stimuli = load_stimuli(given.stimuli or shared.stimuli, seed=self.study.seed)
         return {
             "objective": given.objective,
             "network": load_network(self.entry.address, seed=self.study.seed),
-            "stimuli": stimuli,
+            "stimuli": self.load(given.stimuli or shared.stimuli),
             "n_steps": given.n_steps or shared.n_steps,
             "batch_size": given.batch_size or shared.batch_size,
             "rate": given.rate,

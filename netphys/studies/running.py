@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -107,10 +107,12 @@ class _Run:
 
     def __init__(self, study: Study, folder: Path, steps: Steps) -> None:
         self.given, self.study, self.folder, self.steps = study, with_data(study), folder, steps
+        self._loaded: dict[str, StimulusSet] = {}
         study = self.study
         self.brains = {each.name: Brain(each, self.stimuli, folder, study.rsa.rdm, study.seed) for each in study.neural}
         self.participants = {
-            each.name: Participant(each, study, self.stimuli, self.probed, folder, steps) for each in study.networks
+            each.name: Participant(each, study, self.stimuli, self.probed, folder, steps, self._load)
+            for each in study.networks
         }
 
     def everything(self) -> StudyResult:
@@ -155,7 +157,9 @@ class _Run:
     def stimuli(self) -> StimulusSet:
         """What is shown."""
         entry = self.study.stimuli
-        return self._load(entry.address, skip_broken=entry.skip_broken)
+        from netphys.stimuli import load_stimuli
+
+        return load_stimuli(entry.address, seed=self.study.seed, skip_broken=entry.skip_broken)
 
     @cached_property
     def probed(self) -> StimulusSet | None:
@@ -164,7 +168,9 @@ class _Run:
             return None
         return self._load(self.study.probe.stimuli) if self.study.probe.stimuli else self.stimuli
 
-    def _load(self, address: str, **options: Any) -> StimulusSet:
+    def _load(self, address: str) -> StimulusSet:
         from netphys.stimuli import load_stimuli
 
-        return load_stimuli(address, seed=self.study.seed, **options)
+        if address not in self._loaded:
+            self._loaded[address] = load_stimuli(address, seed=self.study.seed)
+        return self._loaded[address]

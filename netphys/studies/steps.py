@@ -177,8 +177,8 @@ def opened(folder: Path, *, force: bool = False) -> Iterator[Steps]:
             for below in ("", _HOME, f"{_HOME}/steps", *_FOLDERS):
                 sweep(folder / below)
             for kind in ("networks", "units"):
-                for below in (folder / kind).glob("*/"):
-                    sweep(below)
+                for each in (folder / kind).glob("*/"):
+                    sweep(each)
             yield Steps(folder, force=force)
     except BaseException:
         _remove_empty(*(folder / each for each in _FOLDERS), home / "steps", home, *([] if existed else [folder]))

@@ -95,5 +95,6 @@ def _name_references(ax: Axes, references: Mapping[str, float]) -> None:
             ax.axhline(value, color=_GREY, linewidth=0.8, linestyle=_DASHES.get(name, "--"), zorder=0)
         at = max((min(value, high) - low) / (high - low), placed + _LEAST_GAP)
         placed = at
-        word = f"{name} ({value:.3g}, above)" if above else name
+        said = name.replace("_", " ")
+        word = f"{said} ({value:.3g}, above)" if above else said
         ax.text(1.015, at, word, color=_GREY, fontsize=_SMALL, va="center", transform=ax.transAxes)

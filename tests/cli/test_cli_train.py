@@ -64,3 +64,23 @@ def test_an_interrupted_training_says_so_and_goes_on(tmp_path) -> None:
     assert (out / "checkpoint.safetensors").is_file()
     assert subprocess.run(command, check=False, capture_output=True).returncode == 0
     assert (out / "training.json").is_file() and not (out / "checkpoint.safetensors").exists()
+
+
+def test_info_knows_a_trained_network_its_toml_and_its_top_patches(tmp_path, capsys):
+    out, units = tmp_path / "net", tmp_path / "units"
+    train = ["train", "simclr", "--network", "netphys:small_alexnet?width=4", "--stimuli", "world:scenes?n=40&size=32"]
+    assert main([*train, "--steps", "2", "--batch-size", "16", "--out", str(out), "--device", "cpu", "--quiet"]) == 0
+    seen = ["units", str(out), "world:scenes?n=12&size=32", "--layers", "relu1", "--k", "3", "--out", str(units)]
+    assert main([*seen, "--device", "cpu", "--quiet"]) == 0
+    (top,) = units.glob("units/*/top.h5")
+    capsys.readouterr()
+    for path, words in [
+        (out, ["a network trained by simclr", "netphys:small_alexnet?width=4", "held-out loss", "temperature"]),
+        (out / "network.toml", ["a network trained by simclr"]),
+        (top, ["top patches of netphys, 3 a unit", "relu1: 4 units"]),
+        (units, ["units by netphys units"]),
+    ]:
+        assert main(["info", str(path)]) == 0
+        told = capsys.readouterr().out
+        for word in words:
+            assert word in told, (path, word)

@@ -48,6 +48,14 @@ def check_probe_by_layer(values):
     assert 0.05 < against.loc["conv2", "difference"] < 0.17
 
 
+def check_train_and_look(values):
+    for name, result in values["results"].items():
+        assert result.held_out < result.references["untrained"], name
+    simclr = values["results"]["simclr"]
+    assert simclr.references["untrained"] - simclr.held_out > 0.5
+    assert values["same"]["supervised"] > values["same"]["untrained"] > 1 / 8
+
+
 CHECKS = {name.removeprefix("check_"): value for name, value in list(globals().items()) if name.startswith("check_")}
 
 

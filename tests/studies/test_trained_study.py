@@ -28,7 +28,7 @@ def computed(result):
 def test_the_folder_holds_networks_curves_units_and_contrasts(done):
     for name in ["networks/simclr/network.toml", "networks/simclr/weights.safetensors", "contrasts.csv"]:
         assert (done.folder / name).stat().st_size > 0, name
-    for stem in ["agreement", "probe", "curves", "differences", "filters", "rdms", "stimuli"]:
+    for stem in ["agreement", "curves", "differences", "filters", "rdms", "stimuli"]:
         for suffix in [".pdf", ".png", ".json"]:
             assert (done.folder / "figures" / (stem + suffix)).stat().st_size > 0, stem
     for name in ["simclr", "supervised", "untrained"]:
