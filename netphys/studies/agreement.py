@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rsatoolbox.rdm import RDMs
 
+    from netphys.rsa import RSAResult
+
 __all__ = ["Agreement"]
 
 _CODE = ("rsa", "neural", "inference", "scores", "seeds", "matching", "studies")
@@ -39,6 +41,8 @@ class Agreement:
     brains: Mapping[str, Brain]
     folder: Path
     steps: Steps
+    _results: dict[tuple[str, str], RSAResult] = field(default_factory=dict)  # of this run, by data and model
+    _evaluated: dict[tuple[str, str], Callable[[], RSAResult]] = field(default_factory=dict)  # how to make them again
 
     def score(self) -> list[Path]:
         """Compare every layer of every network with every set of neural data; tidy frames as CSV."""
@@ -78,10 +82,10 @@ class Agreement:
         stem = f"{slug(entry.name)}--{slug(model)}"
         path = self.folder / "rsa" / f"{stem}.csv"
 
-        def make() -> list[Path]:
+        def evaluated() -> RSAResult:
             from netphys.rsa import evaluate
 
-            result = evaluate(
+            return evaluate(
                 models(),
                 load_rdms(brain.path("rdms.h5")),
                 method=options.compare,
@@ -93,8 +97,13 @@ class Agreement:
                 region=brain.facts["region"] or None,
                 seed=self.study.seed,
             )
+
+        def make() -> list[Path]:
+            result = self._results[entry.name, model] = evaluated()
             result.save(path.parent, stem)
             return [path, path.with_suffix(".json")]
+
+        self._evaluated[entry.name, model] = evaluated
 
         depends = {
             **inputs,
@@ -151,18 +160,14 @@ class Agreement:
         if trained.probed is not None:
             rows += probe_contrasts(names, trained.probe_result, control.probe_result)
         for entry in self.study.neural:
-            data = load_rdms(self.brains[entry.name].path("rdms.h5"))
-            rows += rsa_contrasts(
-                names,
-                load_rdms(trained.rdm_path),
-                load_rdms(control.rdm_path),
-                data,
-                dataset=entry.name,
-                method=self.study.rsa.compare,
-                n_bootstraps=self.study.rsa.n_bootstraps,
-                seed=self.study.seed,
-            )
+            rows += rsa_contrasts(names, self._result(entry.name, trained.name), self._result(entry.name, control.name))
         return rows
+
+    def _result(self, dataset: str, model: str) -> RSAResult:
+        """Return a comparison with its draws, which no file holds; made again where its step was reused."""
+        if (dataset, model) not in self._results:
+            self._results[dataset, model] = self._evaluated[dataset, model]()
+        return self._results[dataset, model]
 
 
 def _as_model(path: Path, method: str) -> dict[str, RDMs]:

@@ -13,9 +13,9 @@ from netphys.inference import fdr_bh
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rsatoolbox.rdm import RDMs
 
     from netphys.probes import ProbeResult
+    from netphys.rsa import RSAResult
 
 __all__ = ["CONTRAST_COLUMNS", "contrast_findings", "contrast_table", "probe_contrasts", "rsa_contrasts"]
 
@@ -25,49 +25,34 @@ CONTRAST_COLUMNS = (
 )  # fmt: skip
 
 
-def rsa_contrasts(
-    network: Mapping[str, Any],
-    rdms: RDMs,
-    control: RDMs,
-    data: RDMs,
-    *,
-    dataset: str,
-    method: str,
-    n_bootstraps: int,
-    seed: int,
-) -> list[dict[str, Any]]:
+def rsa_contrasts(network: Mapping[str, Any], trained: RSAResult, control: RSAResult) -> list[dict[str, Any]]:
     """Compare two networks' agreement with the same neural data.
 
     Parameters
     ----------
     network : mapping
         ``network``, ``training`` and ``control``, as the table names them.
-    rdms, control, data : RDMs
-        Of the trained network, of its control, and of the neural data.
-    dataset, method, n_bootstraps, seed
-        As :func:`netphys.rsa.evaluate` takes them.
+    trained, control : RSAResult
+        Of one network each, on the same data and draws.
 
     Returns
     -------
     list of dict
         One row a layer that both have: score of the trained one minus score of the control.
     """
-    from netphys.rsa import compare_models, evaluate
+    from netphys.rsa import compare_models
 
-    options: dict[str, Any] = {"method": method, "n_bootstraps": n_bootstraps, "ceiling_draws": False, "seed": seed}
-    trained = evaluate(rdms, data, network=str(network["network"]), **options)
-    untrained = evaluate(control, data, network=str(network["control"]), **options)
     rows = []
     for index, layer in enumerate(trained.layers):
-        if layer not in untrained.layers:
+        if layer not in control.layers:
             continue
-        found = compare_models(trained, untrained, layer_a=layer, layer_b=layer)
+        found = compare_models(trained, control, layer_a=layer, layer_b=layer)
         rows.append(
             {
                 **network,
                 "layer": layer,
                 "layer_index": trained.layer_index[index],
-                "dataset": dataset,
+                "dataset": trained.dataset,
                 "measure": trained.measure,
                 "difference": found.estimate,
                 "ci_low": found.ci_low,

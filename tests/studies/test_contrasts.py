@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from netphys.rsa import rdms
+from netphys.rsa import evaluate, rdms
 from netphys.studies.contrasts import contrast_findings, contrast_table, rsa_contrasts
 
 NAMES = {"network": "a", "training": "simclr", "control": "b"}
@@ -14,7 +14,8 @@ NAMES = {"network": "a", "training": "simclr", "control": "b"}
 def compared(network, control, brain):
     ids = [str(each) for each in range(len(brain))]
     made = [rdms({"layer": each}, stimulus_ids=ids) for each in (network, control, brain)]
-    return rsa_contrasts(NAMES, *made, dataset="IT", method="spearman", n_bootstraps=300, seed=0)
+    results = [evaluate(each, made[2], n_bootstraps=300, dataset="IT") for each in made[:2]]
+    return rsa_contrasts(NAMES, *results)
 
 
 def test_a_network_that_is_the_brain_beats_noise_and_equals_itself():
