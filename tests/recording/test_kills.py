@@ -139,8 +139,9 @@ def test_killed_at_random_moments(server: Server, undisturbed: dict[str, Path], 
 
 @pytest.mark.slow
 def test_killed_at_random_moments_often(server: Server, undisturbed: dict[str, Path], tmp_path: Path) -> None:
-    kills = _killed_at_random(server, undisturbed, tmp_path, range(100, 150))
-    assert sum(kills) >= 25
+    n_runs = int(os.environ.get("NETPHYS_KILLS", "50"))  # the nightly script asks for more
+    kills = _killed_at_random(server, undisturbed, tmp_path, range(100, 100 + n_runs))
+    assert sum(kills) >= n_runs / 2
 
 
 def test_killed_before_every_single_system_call(server: Server, undisturbed: dict[str, Path], tmp_path: Path) -> None:

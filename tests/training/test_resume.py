@@ -6,6 +6,7 @@ definitions/trust.md, 4, and objectives.md, C5. The children are those of ``trai
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -107,12 +108,13 @@ def _killed_at_random(server: Server, undisturbed: Path, tmp_path: Path, runs: r
 
 
 def test_killed_at_random_moments(server: Server, undisturbed: Path, tmp_path: Path) -> None:
-    assert _killed_at_random(server, undisturbed, tmp_path, range(4)) >= 4  # it is killed in earnest
+    assert _killed_at_random(server, undisturbed, tmp_path, range(6)) >= 10  # it is killed in earnest
 
 
 @pytest.mark.slow
 def test_killed_at_random_moments_often(server: Server, undisturbed: Path, tmp_path: Path) -> None:
-    assert _killed_at_random(server, undisturbed, tmp_path, range(100, 150)) >= 50
+    n_runs = int(os.environ.get("NETPHYS_KILLS", "50"))  # the nightly script asks for more
+    assert _killed_at_random(server, undisturbed, tmp_path, range(100, 100 + n_runs)) >= n_runs
 
 
 def _killed_before_calls(server: Server, tmp_path: Path, order: dict[str, Any], every: int) -> None:
