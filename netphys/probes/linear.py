@@ -116,8 +116,8 @@ def linear_probe(
     groups : sequence of str, optional
         What each stimulus is of: the held part of the training stimuli is one of whole groups, too.
     penalties : sequence of float
-        Searched on a held fifth of the training stimuli, from coarse to fine; the highest accuracy wins, of equal ones
-        the lower cross-entropy. Default: 96 from 1e-6 to 1e6.
+        Searched on a held fifth of the training stimuli, from coarse to fine; the least cross-entropy on the held part
+        wins. Default: 96 from 1e-6 to 1e6.
     seed : int
         Of the held part.
 

@@ -1,9 +1,10 @@
 """What is kept of a map: ``all`` positions, their ``mean`` or ``max``, the ``centre`` one, or a ``pooled`` grid.
 
 ``pooled`` averages a map over the cells of a grid of s x s, s the largest power of two with units x s x s <= 512 that
-is no larger than the map: what a probe needs of a layer that knows places. Sides that s does not divide have cells
-that overlap by a position (torch's adaptive average pooling). What is no map (unit, y, x) of units first has no grid:
-of tokens, clips, and layers with units last ``pooled`` keeps the mean, of a dense layer all.
+is no larger than the map: 512 numbers, or one a unit where there are more; what a probe needs of a layer that knows
+places. Sides that s does not divide have cells that overlap by a position (torch's adaptive average pooling). What is
+no map (unit, y, x) of units first has no grid: of tokens, clips, and layers with units last ``pooled`` keeps the mean,
+of a dense layer all.
 
 Reductions are computed inside the hook, before anything can overwrite the activation, and need no copy of it.
 """
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["KEEPS", "kept_dims", "kept_shape", "reduce_map", "units_first"]
 
 KEEPS = ("all", "mean", "max", "centre", "pooled")
-_POOLED = 512  # numbers of a layer that pooling keeps, at most where the layer has no more units
+_POOLED = 512  # numbers of a layer that pooling keeps at most, unless the layer has more units
 
 
 def check_keep(keep: str) -> str:
@@ -62,7 +63,7 @@ def grid_side(n_units: int, height: int, width: int) -> int:
     Examples
     --------
     >>> grid_side(64, 56, 56), grid_side(512, 7, 7), grid_side(3, 224, 224), grid_side(4096, 6, 6)
-    (4, 2, 16, 1)
+    (2, 1, 8, 1)
     """
     side = 1
     while 4 * side * side * n_units <= _POOLED and 2 * side <= min(height, width):

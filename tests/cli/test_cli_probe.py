@@ -10,8 +10,10 @@ import pytest
 
 import netphys
 from netphys.cli import probe as command
+from netphys.cli import record as record_command
 from netphys.cli.options import Parser
 from netphys.errors import NetphysError
+from netphys.recording.keep import KEEPS
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +57,11 @@ def test_a_mistake_is_one_line(recorded, tmp_path, line, text):
     with pytest.raises(NetphysError, match=text) as caught:
         run(recorded, *line, "--out", tmp_path / "out")
     assert "\n" not in str(caught.value)
+
+
+def test_the_help_of_record_lists_all_that_can_be_kept(capsys):
+    parser = Parser(prog="netphys")
+    record_command.add(parser.add_subparsers(parser_class=Parser))
+    with pytest.raises(SystemExit):
+        parser.parse_args(["record", "--help"])
+    assert f"--keep {'|'.join(KEEPS)}" in capsys.readouterr().out
