@@ -53,7 +53,8 @@ class ColourBins(nn.Module):
     rarity : tensor (bin,)
         Weight w of a target in this bin; ``Σ p~ w = 1``. All 1 without rebalancing.
     constant : tensor (bin,)
-        The best constant prediction: what training targets are on average, weighed by rarity; sums to 1.
+        The best constant prediction: what training targets are on average, weighed by rarity; sums to 1. Where some
+        bin has no target at all (``occurring=False``), one target that all bins share alike is added.
     constant_by_place : tensor (place, bin)
         The same for every place of the map, in rows of y, then x (sky is above); one image of `constant` is added to
         those of the training set, so that no bin has share 0.
@@ -163,7 +164,7 @@ class ColourBins(nn.Module):
         self.smoothed.copy_(_smoothed(self.frequency.double(), self.centres.double()))
         self.rarity.copy_(self._rarity(self.smoothed.double()))
         total = self._targets(places, ab.shape[-2] * ab.shape[-1])
-        self.constant.copy_(total.sum(0) / total.sum())
+        self.constant.copy_(_constant(total))
         total = total / (len(ab) * self.rarity.double().mul(self.frequency).sum()) + self.constant / len(ab)
         self.constant_by_place = (total / total.sum(1, keepdim=True)).to(self.constant)
         self.neighbour_entropy.copy_(_conditional_entropy(nearest.view(len(ab), *ab.shape[-2:]), self.n))
@@ -251,6 +252,15 @@ def _candidates(centres: Tensor) -> Tensor:
     reach = fifth + _CELL * 2**0.5 + 1e-3  # and rounding
     n_candidates = max(int((distances <= reach).sum(1).max()), k)
     return distances.topk(n_candidates, dim=1, largest=False)[1]
+
+
+def _constant(total: Tensor) -> Tensor:
+    """Return shares of targets (place, bin); where a bin has none, one target that all bins share alike is added."""
+    summed = total.sum(0)
+    share = summed / total.sum()
+    if bool((share.float() == 0).any()):  # its log would be -inf, and so would the loss of a colour not seen before
+        share = (summed + 1 / len(summed)) / (total.sum() + 1)
+    return share
 
 
 def _smoothed(frequency: Tensor, centres: Tensor) -> Tensor:

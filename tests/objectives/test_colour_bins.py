@@ -180,3 +180,18 @@ def test_soft_cross_entropy_against_the_dense_form() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = soft_cross_entropy(logits.detach().bfloat16(), indices, shares.float(), weights.float())
     assert half.dtype == torch.float32 and half.item() == pytest.approx(dense.item(), rel=0.02)
+
+
+def test_a_colour_that_no_training_image_shows_has_a_finite_loss() -> None:
+    red, blue = (torch.tensor(each)[None, :, None, None].expand(4, 2, 4, 4).clone() for each in ([60.0, 40], [20, -80]))
+    near = red.clone()
+    near[:, 0, :2] = 40  # two colours, far from the other
+    bins = ColourBins(occurring=False)
+    bins.fit(near)
+    indices, shares = bins.encode(rows(blue))
+    assert (bins.frequency[indices] == 0).all()
+    for constant in (bins.constant, bins.constant_by_place[0]):
+        assert float(constant.min()) > 0 and float(constant.sum()) == pytest.approx(1, abs=1e-5)  # float32
+        loss = soft_cross_entropy(constant.log().expand(len(indices), -1), indices, shares)
+        assert 0 < float(loss) < math.log(261 * (4 * 16 * 10))  # of 64 places, none rarer than one in 10 by its weight
+    assert torch.isfinite(fitted().constant.log()).all()  # with the bins that occur nothing is added
