@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["is_network_folder", "network_of_folder", "read_network_toml", "save_network"]
 
 FORMAT = "netphys-network-1"
+_SET_BY_WEIGHTS = ("torchvision:googlenet", "torchvision:inception_v3", "torchvision:vit_h_14")  # their layers, too
 _WEIGHTS, _TOML = "weights.safetensors", "network.toml"
 
 
@@ -38,7 +39,8 @@ def save_network(folder: Path | str, network: Network, made: Mapping[str, Any]) 
     folder : Path
         Where; made if it is not there.
     network : Network
-        Its `address` says the architecture; its `preprocess` is a Preprocess or None.
+        Its `address` says the architecture (the folder of a trained network: that network's); its `preprocess` is a
+        Preprocess or None.
     made : mapping
         What made it: objective, options, digests, versions; plain data.
 
@@ -60,12 +62,13 @@ def save_network(folder: Path | str, network: Network, made: Mapping[str, Any]) 
         )
     if network.preprocess is not None and not isinstance(network.preprocess, Preprocess):
         raise OptionError(f"{network.name} prepares its images by {network.preprocess!r:.60}, which no file can hold")
+    architecture = _architecture(network.address)
     folder = ensure_folder(folder)
     with committing(folder / _WEIGHTS) as temporary:
         temporary.write_bytes(save(_plain_state(network.module)))  # save_file would let nobody else read it
     table = {
         "format": FORMAT,
-        "architecture": network.address,
+        "architecture": architecture,
         "training": network.training,
         "weights_sha256": sha256_of(folder / _WEIGHTS),
         "preprocess": _given(network.preprocess),
@@ -136,6 +139,31 @@ def network_of_folder(folder: Path, build: Callable[[str], Network]) -> Network:
         raise AddressError(f"{folder / _TOML}: {error}") from None
     network.module.eval()
     return replace(network, preprocess=preprocess, training=table["training"], address=str(folder), name=folder.name)
+
+
+def _architecture(address: str) -> str:
+    """Say the architecture of an address alone: the weights are the folder's own, and so is what is done to images.
+
+    Of a trained network's folder it is the one that this folder names, without its head if the address says so.
+    """
+    body, _, query = address.partition("?")
+    if is_network_folder(body):
+        inner = _architecture_of_scheme(read_network_toml(body)["architecture"])
+        if "head=none" in query.split("&") and "head=none" not in inner.partition("?")[2].split("&"):
+            inner += f"{'&' if '?' in inner else '?'}head=none"
+        return inner
+    return _architecture_of_scheme(address)
+
+
+def _architecture_of_scheme(address: str) -> str:
+    """Leave the weights out of ``SCHEME:NAME@WEIGHTS?query``; a file of the user's stays as it is."""
+    body, mark, query = address.partition("?")
+    name, at, weights = body.partition("@")
+    if not at or name.split(":")[0].endswith(".py") or ":" not in name:
+        return address
+    if weights == "DEFAULT" and name in _SET_BY_WEIGHTS:
+        return address
+    return name + mark + query
 
 
 def _plain_state(module: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from netphys.errors import OptionError, TrainingError
+from netphys.errors import NetphysError, OptionError, TrainingError
 from netphys.files import ensure_folder, locked, sweep
 from netphys.progress import bar
 from netphys.seeds import derive_seed, forked_torch
@@ -160,6 +160,8 @@ def train(
             f"{setup.network.name} has no address, so that no file can say its architecture; give an address "
             "(netphys:small_alexnet, FILE.py:FUNCTION), or train into memory (into=None)"
         )
+    if Path(setup.network.address.partition("?")[0]).resolve() == Path(into).resolve():
+        raise TrainingError(f"{into} holds the network that this training begins with; choose another --out")
     return _into(Path(into), setup, engine, due, objective, force=force)
 
 
@@ -226,7 +228,7 @@ def _there(folder: Path, setup: Setup, kind: type[Objective] | None, *, force: b
                 f"{folder} holds another training, which differs in {differ}; choose another --out, or --force"
             )
         result = load_training(folder, objective=kind)
-    except TrainingError:
+    except NetphysError:  # its architecture may be gone, too
         if force:
             return None
         raise

@@ -75,6 +75,36 @@ def test_a_folder_that_names_itself_is_refused(trained):
         load_network(str(trained))
 
 
+@pytest.mark.parametrize(
+    ("address", "architecture"),
+    [
+        ("netphys:small_alexnet?width=4&seed=3", "netphys:small_alexnet?width=4&seed=3"),
+        ("netphys:small_alexnet@{tmp}/w@1.safetensors?width=4", "netphys:small_alexnet?width=4"),
+        ("torchvision:resnet18@DEFAULT?head=none", "torchvision:resnet18?head=none"),
+        ("torchvision:googlenet@DEFAULT", "torchvision:googlenet@DEFAULT"),  # untrained it has other layers
+        ("{tmp}/at@home.py:make?resize=32", "{tmp}/at@home.py:make?resize=32"),
+        ("{trained}", "netphys:small_alexnet?width=4&seed=3"),
+        ("{trained}?resize=32&head=none", "netphys:small_alexnet?width=4&seed=3&head=none"),
+    ],
+)
+def test_the_architecture_is_that_of_the_address_without_weights(trained, tmp_path, address, architecture) -> None:
+    given, expected = (each.format(tmp=tmp_path, trained=trained) for each in (address, architecture))
+    network = replace(load_network(ADDRESS), address=given)
+    assert read_network_toml(save_network(tmp_path / "again", network, {}))["architecture"] == expected
+
+
+def test_what_was_loaded_with_weights_comes_back_without_their_file(trained, tmp_path) -> None:
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes((trained / "weights.safetensors").read_bytes())
+    for address in (f"netphys:small_alexnet@{weights}?width=4", str(trained)):
+        network = load_network(address)
+        save_network(tmp_path / "again", network, {})
+        weights.rename(tmp_path / "elsewhere.safetensors") if weights.exists() else None
+        again = load_network(str(tmp_path / "again"))
+        ours, theirs = network.module.state_dict(), again.module.state_dict()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
 def test_a_changed_weight_is_seen(trained):
     weights = trained / "weights.safetensors"
     damaged = bytearray(weights.read_bytes())

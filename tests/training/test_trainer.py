@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 from toy_objective import NETWORK, Toy, shown
 
 import netphys
-from netphys.errors import OptionError, StimulusError, TrainingError
+from netphys.errors import AddressError, OptionError, StimulusError, TrainingError
 from netphys.networks import Network, Preprocess
 from netphys.objectives import OBJECTIVES
 from netphys.objectives.contract import Clock
@@ -226,6 +227,28 @@ def test_a_network_that_was_not_trained_there_is_not_written_over(tmp_path) -> N
     save_network(tmp_path / "out", netphys.load_network(NETWORK), {})
     with pytest.raises(TrainingError, match="holds a network that was not trained there"):
         train(Toy, NETWORK, shown(), into=tmp_path / "out", **SMALL)
+
+
+def test_a_trained_network_is_trained_on(tmp_path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    train(Toy, NETWORK, shown(), into=first, **SMALL)
+    with pytest.raises(TrainingError, match="holds the network that this training begins with"):
+        train(Toy, str(first), shown(), into=first, **SMALL, force=True)
+    result = train("supervised", str(first), shown(), into=second, **SMALL)
+    shutil.rmtree(first)
+    assert netphys.load_network(str(second)).digest == result.network.digest
+    assert load_training(second).network.digest == result.network.digest
+
+
+def test_a_training_whose_architecture_is_gone_is_replaced_by_force(tmp_path) -> None:
+    file, folder = tmp_path / "mine.py", tmp_path / "out"
+    file.write_text("import netphys\n\n\ndef make():\n    return netphys.load_network('" + NETWORK + "').module\n")
+    network = netphys.load_network(f"{file}:make")
+    train(Toy, network, shown(), into=folder, **SMALL)
+    file.unlink()
+    with pytest.raises(AddressError, match="no file"):
+        train(Toy, network, shown(), into=folder, **SMALL)
+    assert train(Toy, network, shown(), into=folder, **SMALL, force=True).network.training == "toy"
 
 
 @pytest.mark.parametrize("name", ["training.json", "objective.safetensors", "curve.csv", "network.toml"])
