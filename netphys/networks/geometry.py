@@ -41,6 +41,7 @@ __all__ = ["Field", "Fields", "receptive_fields"]
 log = logging.getLogger(__name__)
 
 _CONSTANT = ("new_", "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like")  # read no values
+_WRITTEN = "a part of it was written to in place"
 _LOST = "its path from the image leaves torch, or does not begin at the image"
 
 
@@ -140,21 +141,27 @@ class _Trace(TorchDispatchMode):
         super().__init__()
         self._reach: dict[int, Reach | str] = {id(image): image_reach(image.shape)}
         self._kept = {id(image): image}
+        self._memories: set[int] = set()  # written to in place: what is not followed there may read the image too
 
     def of(self, tensor: torch.Tensor) -> Reach | str:
         """Return what a tensor reads, or why that is unknown."""
-        return self._reach.get(id(tensor), _LOST)
+        return self._reach.get(id(tensor), _WRITTEN if self._is_written(tensor) else _LOST)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        for each in _flat([*args, *kwargs.values()]):
+            if id(each) not in self._reach and self._is_written(each):
+                self._reach[id(each)], self._kept[id(each)] = _WRITTEN, each
         strides = args[0].stride() if args and isinstance(args[0], torch.Tensor) else ()
         result = func(*args, **kwargs)
         inputs = [each for each in _flat([*args, *kwargs.values()]) if id(each) in self._reach]
         name = func._schema.name.removeprefix("aten::")
         if inputs and not name.startswith(_CONSTANT):
             outputs = _flat([result])
+            targets = _targets(func, args, kwargs)
+            outputs += [each for each in targets if all(each is not other for other in outputs)]
             for tensor, reach in zip(outputs, self._after(func, args, kwargs, outputs, strides)):
-                if name.endswith("_") and self._reach.get(id(tensor)) is not reach:
+                if any(each is tensor for each in targets) and self._reach.get(id(tensor)) is not reach:
                     self._forget_views(tensor, reach)
                 self._reach[id(tensor)], self._kept[id(tensor)] = reach, tensor
         return result
@@ -171,7 +178,8 @@ class _Trace(TorchDispatchMode):
             problem = f"what {name!r} reads is not known"
         if problem is not None or rule is None:
             return [problem or ""] * len(outputs)
-        call = Call(func, args, kwargs, outputs, self._known)
+        out = {id(each) for each in _flat([kwargs.get("out")])}  # is written, not read
+        call = Call(func, args, kwargs, outputs, lambda each: None if id(each) in out else self._known(each))
         call.given["strides before"] = strides
         try:
             reaches: list[Reach | str] = list(rule(call))
@@ -194,10 +202,16 @@ class _Trace(TorchDispatchMode):
         before = self._reach.get(id(tensor))
         if isinstance(before, Reach) and isinstance(reach, Reach) and _alike(before, reach):
             return
-        memory = tensor.untyped_storage().data_ptr()
+        memory = _memory(tensor)
+        if not memory:
+            return
+        self._memories.add(memory)
         for key, other in self._kept.items():
-            if other is not tensor and other.untyped_storage().data_ptr() == memory:
-                self._reach[key] = "a part of it was written to in place"
+            if other is not tensor and _memory(other) == memory:
+                self._reach[key] = _WRITTEN
+
+    def _is_written(self, tensor: torch.Tensor) -> bool:
+        return bool(self._memories) and _memory(tensor) in self._memories
 
 
 def _fits(reach: Reach, tensor: torch.Tensor) -> bool:
@@ -210,6 +224,18 @@ def _fits(reach: Reach, tensor: torch.Tensor) -> bool:
 
 def _alike(a: Reach, b: Reach) -> bool:
     return all(x.shape == y.shape and torch.equal(x, y) for x, y in zip(a.tables, b.tables))
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    """Tell which memory a tensor views; 0 where it is none of its own kind (empty, sparse)."""
+    return tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else 0
+
+
+def _targets(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
+    """List the tensors that an operation writes to: in place, or given as ``out``."""
+    arguments = func._schema.arguments
+    given = {**dict(zip((each.name for each in arguments), args)), **kwargs}
+    return _flat([given.get(each.name) for each in arguments if each.alias_info and each.alias_info.is_write])
 
 
 def _flat(values: Sequence[Any]) -> list[torch.Tensor]:

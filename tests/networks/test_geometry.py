@@ -318,6 +318,53 @@ def test_what_cannot_be_followed_is_said(how: str, said: str) -> None:
         fields["after"].box(0, 0)
 
 
+class Written(nn.Module):
+    """Writes what reads 11 x 11 pixels into a tensor that nothing was known of, and adds what reads 3 x 3."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.wide, self.small = nn.Conv2d(3, 2, 11, padding=5), nn.Conv2d(3, 4, 3, padding=1)
+        self.out, self.how = nn.Identity(), how
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        b, a = self.wide(x), self.small(x)
+        z = torch.zeros(1, 4, *x.shape[2:])
+        part = z[:, :2]
+        if self.how == "slice":
+            z[:, :2] = b
+        elif self.how == "out":
+            torch.mul(b, 2, out=part)
+        elif self.how == "in place":
+            part.add_(b)
+        elif self.how == "list":
+            torch._foreach_add_([part], [b])
+        elif self.how == "alone":
+            z[:, :2] = b
+            return self.out(z)
+        elif self.how == "view from before":
+            torch.cat([b, b], 1, out=z)
+            return self.out(a[:, :2] + part)
+        elif self.how == "whole":
+            torch.cat([b, b], 1, out=z)
+        elif self.how == "written over":
+            a = torch.mul(self.small(x), 2, out=torch.cat([b, b], 1))
+        elif self.how == "constants":
+            z[:, :2] = 1
+        return self.out(a + z)
+
+
+@pytest.mark.parametrize("how", ["slice", "out", "in place", "list", "alone", "view from before"])
+def test_values_written_into_a_fresh_tensor_are_not_taken_for_constants(how: str) -> None:
+    fields = receptive_fields(Written(how), size=(24, 24))
+    assert fields["wide"].size == (11, 11) and fields["small"].size == (3, 3)
+    assert fields["out"].problem == "a part of it was written to in place"
+
+
+@pytest.mark.parametrize(("how", "size"), [("whole", 11), ("written over", 3), ("constants", 3), ("nothing", 3)])
+def test_what_is_written_whole_or_constant_stays_known(how: str, size: int) -> None:
+    assert receptive_fields(Written(how), size=(24, 24))["out"].size == (size, size)
+
+
 def test_the_network_is_left_as_it_was_found() -> None:
     net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.ReLU(inplace=True)).train()
     net[1].eval()
