@@ -136,7 +136,7 @@ def linear_probe(
     >>> labels = np.array(["a", "b"] * 50)
     >>> features = rng.normal(size=(100, 5)) + 3.0 * (labels == "b")[:, None]
     >>> linear_probe(features, labels, train=range(60), test=range(60, 100))
-    LinearProbe(1.000 of 40 test stimuli told right, chance 0.500 (1/2 = 0.500), penalty 2.5e-05)
+    LinearProbe(1.000 of 40 test stimuli told right, chance 0.500 (1/2 = 0.500), penalty 0.00014)
     """
     x, names = np.asarray(features), np.array([str(each) for each in labels])
     train, test = _parts(x, names, train, test)
