@@ -18,7 +18,7 @@ import numpy as np
 from netphys.errors import OptionError, OutputError
 from netphys.figures.saving import save_figure
 from netphys.figures.style import PAGE, paper_style
-from netphys.files import ensure_folder, slug, write_text
+from netphys.files import ensure_folder, remove_tree, slug, write_text
 from netphys.progress import bar
 from netphys.provenance import provenance, versions
 from netphys.studies.steps import is_study
@@ -62,8 +62,11 @@ def write_unit_pages(
     n_units: int = 24,
     rule: str = "spread",
     made: Mapping[str, Any] | None = None,
+    home: str | None = None,
 ) -> Path:
     """Write ``units/<network>/index.html`` below a folder: a section a layer, its sheet of patches and its table.
+
+    Sheets and tables that an earlier page of that network left are removed.
 
     Parameters
     ----------
@@ -85,6 +88,9 @@ def write_unit_pages(
         How many units a sheet shows, and how they are chosen (:func:`netphys.units.choose_units`).
     made : mapping, optional
         Provenance that figures carry. Default: that of the result.
+    home : str, optional
+        Link to the study's page, as seen from this one (``../../index.html``), for a study whose page is written
+        later. Default: to the ``index.html`` of the folder, where there is one.
 
     Returns
     -------
@@ -102,7 +108,7 @@ def write_unit_pages(
 
     network = as_network(network)
     name = name or network.name
-    writer = _Page(Path(folder), result, stimuli, network, name, n_units, rule, dict(made or result.made))
+    writer = _Page(Path(folder), result, stimuli, network, name, n_units, rule, dict(made or result.made), home)
     return writer.write(fields, extra_figures)
 
 
@@ -168,6 +174,7 @@ class _Page:
     n_units: int
     rule: str
     made: dict[str, Any]
+    home: str | None
 
     def write(self, fields: Fields | None, extra_figures: Sequence[ExtraFigure]) -> Path:
         """Draw all sheets, then write the page."""
@@ -181,6 +188,8 @@ class _Page:
             )
         figures = [self._extra(each) for each in extra_figures]
         ensure_folder(self._home)
+        for left in ("sheets", "tables"):  # of other layers, of an earlier run
+            remove_tree(self._home / left)
         layers = list(self.result.layers.values())
         chosen = {each.name: choose_units(each, self.n_units, rule=self.rule) for each in layers}
         shown = [each.stimulus[list(chosen[each.name])].ravel() for each in layers]
@@ -261,7 +270,7 @@ class _Page:
             rule=RULES[self.rule],
             layers=layers,
             figures=figures,
-            home=self._up("index.html"),
+            home=self._up("index.html") if self.home is None else self.home,
             top="top.h5" if (self._home / "top.h5").is_file() else "",
             seed=self.made.get("seed", ""),
             versions=versions(),

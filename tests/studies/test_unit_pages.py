@@ -94,6 +94,27 @@ def test_extra_figures_and_the_way_back(seen: Any, tmp_path: Path) -> None:
         write_unit_pages(tmp_path, result, stimuli, network, extra_figures=[gone])
 
 
+def test_the_way_back_to_a_page_that_is_written_later(seen: Any, tmp_path: Path) -> None:
+    network, stimuli, result = seen
+    page = write_unit_pages(tmp_path, result, stimuli, network, home="../../index.html")
+    assert not (tmp_path / "index.html").exists()
+    assert '<a href="../../index.html">Back to the study</a>' in page.read_text()
+    page = write_unit_pages(tmp_path, result, stimuli, network)
+    assert "Back to the study" not in page.read_text()  # control: no page, no link
+
+
+def test_nothing_stays_of_layers_of_an_earlier_page(seen: Any, tmp_path: Path) -> None:
+    network, stimuli, result = seen
+    home = write_unit_pages(tmp_path, result, stimuli, network).parent
+    assert (home / "sheets" / "01-1.png").is_file() and (home / "tables" / "03-6.csv").is_file()
+    (home / "top.h5").write_bytes(b"x")
+    fewer = top_patches(network, stimuli, layers=["0"], k=1)
+    write_unit_pages(tmp_path, fewer, stimuli, network)
+    left = {each.relative_to(home).as_posix() for each in home.rglob("*") if each.is_file()}
+    sheet = {f"sheets/00-0.{ending}" for ending in ("json", "pdf", "png")}
+    assert left == {"index.html", "top.h5", "tables/00-0.csv"} | sheet
+
+
 def test_other_stimuli_are_refused(seen: Any, tmp_path: Path) -> None:
     network, stimuli, result = seen
     with pytest.raises(MatchError, match="top patches are of 12 other stimuli than "):
