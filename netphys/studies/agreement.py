@@ -136,7 +136,7 @@ class Agreement:
         import pandas as pd
 
         pairs = [each for each in self.participants.values() if each.entry.control]
-        if not pairs or not self.study.rsa.n_bootstraps:
+        if not pairs or not (self.study.rsa.n_bootstraps or self.study.probe):
             return None
         path = self.folder / "contrasts.csv"
         inputs = {
@@ -159,7 +159,7 @@ class Agreement:
         rows = []
         if trained.probed is not None:
             rows += probe_contrasts(names, trained.probe_result, control.probe_result)
-        for entry in self.study.neural:
+        for entry in self.study.neural if self.study.rsa.n_bootstraps else ():  # no draws, no intervals
             rows += rsa_contrasts(names, self._result(entry.name, trained.name), self._result(entry.name, control.name))
         return rows
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CURVES",
     "FILTERS",
+    "GROUPED",
     "REFERENCE",
     "agreement_caption",
     "best_layers",
@@ -30,15 +31,17 @@ __all__ = [
 
 CURVES = (
     "Learning curves: the loss of the training batches (pale: every step; line: a running mean) and of held-out "
-    "stimuli "
-    "(dots), beside the losses of those who learn nothing: chance, the prior of the training set, the untrained "
-    "network."
+    "stimuli (dots), beside the losses of those who learn nothing: chance, the prior of the training set, the "
+    "untrained network."
 )
 FILTERS = (
     "Filters of the first layer as they act on an image: grey is 0, one scale a network, its largest weight in "
-    "brackets. "
-    "A network that sees lightness alone has filters without colour. The table beside holds the Gabor fit of every "
-    "filter."
+    "brackets. A network that sees lightness alone has filters without colour. The table beside holds the Gabor fit "
+    "of every filter."
+)
+GROUPED = (
+    "No {groups} is in both parts of the split; intervals and p take test stimuli for independent, which those of one "
+    "{groups} may not be."
 )
 REFERENCE = "neural"  # in the column ``training``: not a network, but neural data taken as a model
 
@@ -181,7 +184,8 @@ def probe_caption(options: ProbeOptions, rows: pd.DataFrame) -> str:
         f"What a linear probe reads out of every layer: accuracy in telling {options.labels.replace('_', ' ')} on "
         f"{n_test} stimuli that the probe was not trained on, the same for all layers and networks, with 95 % "
         "intervals over these stimuli. The line is the largest class's share. Every layer gives at most 512 numbers "
-        "(means over a grid of its maps), so that layers differ in what they know, not in how much of it is looked at."
+        "(means over a grid of its maps), or one a unit where there are more."
+        f"{' ' + GROUPED.format(groups=options.groups) if options.groups else ''}"
     )
 
 

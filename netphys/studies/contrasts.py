@@ -6,6 +6,7 @@ from the same bootstrap draws of stimuli, for probes from the same test stimuli.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from netphys.rsa import RSAResult
 
 __all__ = ["CONTRAST_COLUMNS", "contrast_findings", "contrast_table", "probe_contrasts", "rsa_contrasts"]
+
+log = logging.getLogger(__name__)
 
 CONTRAST_COLUMNS = (
     "network", "training", "control", "layer", "layer_index", "dataset", "measure", "difference", "ci_low", "ci_high",
@@ -65,6 +68,9 @@ def rsa_contrasts(network: Mapping[str, Any], trained: RSAResult, control: RSARe
 
 def probe_contrasts(network: Mapping[str, Any], trained: ProbeResult, control: ProbeResult) -> list[dict[str, Any]]:
     """Compare what a probe reads out of two networks, on the same test stimuli; one row a layer that both have."""
+    if not set(trained.layers) & set(control.layers):
+        log.warning("%s and %s share no layer, so that nothing is compared", network["network"], network["control"])
+        return []
     table, frame = trained.difference(control), trained.to_frame().set_index("layer")
     return [
         {
@@ -95,7 +101,7 @@ def contrast_findings(table: pd.DataFrame) -> list[str]:
         better, worse = (
             int(((rows["p_adjusted"] <= 0.05) & (rows["difference"] * sign > 0)).sum()) for sign in (1, -1)
         )
-        most = rows.iloc[int(rows["difference"].argmax())]
+        most = rows.iloc[int(rows["difference"].abs().argmax())]
         lines.append(
             f"{dataset} · {network} minus {rows['control'].iloc[0]}: above at {better} and below at {worse} of "
             f"{len(rows)} "

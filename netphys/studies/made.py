@@ -33,6 +33,7 @@ class Made:
     contrasts: pd.DataFrame | None
     captions: Mapping[str, str]  # figure → caption
     units: Mapping[str, Path]  # network → the page of its units
+    outputs: frozenset[str]  # files of this run's steps; others of the folder are of an earlier one
 
     @property
     def neural_scores(self) -> pd.DataFrame:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from netphys.networks import Network, Preprocess
 from netphys.provenance import versions
 from netphys.rsa.comparison import MEASURE_NAMES
+from netphys.studies.captions import GROUPED
 from netphys.studies.study import RSAOptions
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from netphys.studies.made import Made
+    from netphys.studies.participant import Participant
 
 __all__ = ["analysis_text", "methods_text", "references_text", "rsa_references", "software_text"]
 
@@ -59,7 +61,7 @@ def methods_text(made: Made) -> str:
         *_units(made),
         *_probe(made),
         _neural(made),
-        analysis_text(made.study.rsa, made.neural_scores),
+        analysis_text(made.study.rsa, made.neural_scores, kept={each.name: each.keep for each in made.study.networks}),
         *_contrasts(made),
         f"{software_text()} Seed {made.study.seed}; `study.toml` repeats the analysis.",
         references_text(_cited(made)),
@@ -122,7 +124,8 @@ def _trainings(made: Made) -> list[str]:
             f"{options}; loss on held-out stimuli {result.held_out:.3f} ({beside})"
         )
     return [
-        "**Training.** From their untrained state networks were trained by AdamW (Loshchilov & Hutter, 2019; weight "
+        "**Training.** From the state that their address gives networks were trained by AdamW (Loshchilov & Hutter, "
+        "2019; weight "
         "decay of kernels and matrices only) with a linear warm-up and half a cosine of the rate, on views drawn anew "
         "at every "
         f"step; {made.study.training.held_out:.0%} of the stimuli were held out. " + ". ".join(lines) + "."
@@ -135,12 +138,25 @@ def _units(made: Made) -> list[str]:
         return []
     probed = next(iter(made.participants.values())).probed
     shown = made.stimuli if probed is None else probed
-    return [
+    fitted = [name for name in made.units if _has_large_filters(made.participants[name])]
+    text = (
         f"**Units.** For every unit of every recorded layer of {', '.join(made.units)} the {made.study.units.n_top} of "
         f"{len(shown)} stimuli with the largest activation at any position were found during the recording, ties "
-        "broken by the order of the stimuli; patches are the exact theoretical receptive fields around these "
-        "positions. Filters of the first layer were fitted by Gabor functions."
-    ]
+        f"broken "
+        "by the order of the stimuli; patches are the theoretical receptive fields around these positions, or the "
+        "whole "
+        "image where the page of the units says so."
+    )
+    if fitted:
+        text += f" Filters of the first layer of {', '.join(fitted)} were fitted by Gabor functions."
+    return [text]
+
+
+def _has_large_filters(participant: Participant) -> bool:
+    """Tell whether filters are large enough to be fitted."""
+    from netphys.units.gabor import SMALLEST
+
+    return participant.filters is not None and min(participant.filters.filters.shape[2:]) >= SMALLEST
 
 
 def _probe(made: Made) -> list[str]:
@@ -148,16 +164,23 @@ def _probe(made: Made) -> list[str]:
     options = made.study.probe
     if options is None:
         return []
-    rows = made.probe_scores
+    n_test = int(made.probe_scores["n_stimuli"].iloc[0])
+    probed = next(iter(made.participants.values())).probed
     address = options.stimuli or made.study.stimuli.address
-    grouped = f", no {options.groups} in both" if options.groups else ""
-    return [
+    text = (
         f"**Linear probes.** {options.labels.replace('_', ' ').capitalize()} was read out of every layer's response to "
-        f"`{address}`: means over a grid of each map, at most 512 numbers a layer, standardised on the training part; "
-        "multinomial logistic regression with an L2 penalty chosen on a part of the training set; accuracy on "
-        f"{int(rows['n_stimuli'].iloc[0])} stimuli ({options.test:.0%}{grouped}) that had no part in either, the same "
-        "for all layers and networks."
-    ]
+        f"`{address}`: means over a grid of each map, at most 512 numbers a layer (or one a unit where there are "
+        f"more), "
+        "standardised on the training part; multinomial logistic regression with an L2 penalty, that of the least "
+        f"cross-entropy on a held fifth of the training part; accuracy on {n_test} of {len(probed or ())} stimuli "
+        f"that had "
+        "no part in either, the same for all layers and networks. Intervals are Wilson's, p exact (binomial) against "
+        "the "
+        "largest class."
+    )
+    if options.groups:
+        text += f" {GROUPED.format(groups=options.groups)}"
+    return [text]
 
 
 def _contrasts(made: Made) -> list[str]:
@@ -219,8 +242,8 @@ def _neural(made: Made) -> str:
     return "**Neural data.** " + ". ".join(lines) + "."
 
 
-def analysis_text(options: RSAOptions, scores: pd.DataFrame) -> str:
-    """Say how RDMs were made and compared."""
+def analysis_text(options: RSAOptions, scores: pd.DataFrame, *, kept: Mapping[str, str] | None = None) -> str:
+    """Say how RDMs were made and compared; `kept` is what was recorded of the maps of each network."""
     counts = dict(zip(scores["dataset"], scores["n_stimuli"].astype(int)))
     shown = {n: f"{n} stimuli ({n * (n - 1) // 2} pairs)" for n in counts.values()}
     if len(shown) == 1:
@@ -228,7 +251,7 @@ def analysis_text(options: RSAOptions, scores: pd.DataFrame) -> str:
     else:
         stimuli = "the stimuli of the neural data: " + ", ".join(f"{name}, {shown[n]}" for name, n in counts.items())
     text = (
-        "**Representational similarity analysis.** For every layer, all units at all positions made one pattern a "
+        f"**Representational similarity analysis.** For every layer, {_pattern(kept or {})} made one pattern a "
         "stimulus; the representational dissimilarity matrix (RDM; Kriegeskorte et al., 2008) holds the "
         f"{options.rdm} distance of every pair of {stimuli}. RDMs were compared by "
         f"{MEASURE_NAMES[options.compare]}; the score is the mean over subjects. The noise ceiling (Nili et al., "
@@ -243,6 +266,23 @@ def analysis_text(options: RSAOptions, scores: pd.DataFrame) -> str:
             "They speak of other stimuli, not of other subjects."
         )
     return text
+
+
+_KEPT = {
+    "mean": "means over positions",
+    "max": "maxima over positions",
+    "centre": "the centre position",
+    "pooled": "means over a grid of at most 512 numbers a layer",
+}
+
+
+def _pattern(kept: Mapping[str, str]) -> str:
+    """Say what a pattern is made of, for networks of which not all positions were recorded."""
+    odd = {name: _KEPT.get(keep, keep) for name, keep in kept.items() if keep != "all"}
+    if not odd:
+        return "all units at all positions"
+    said = "; ".join(f"of {name} {what}" for name, what in odd.items())
+    return f"all units ({said})" if len(odd) == len(kept) else f"all units at all positions ({said})"
 
 
 def software_text() -> str:

@@ -154,9 +154,7 @@ def _files(made: Made) -> list[dict[str, str]]:
     listed += [(f"units/{slug(each.name)}/top.h5", f"top patches of {each.name}") for each in made.study.networks]
     listed += [(f"neural/{slug(each.name)}.rdms.h5", f"RDMs of {each.name}") for each in made.study.neural]
     listed += [(f"neural/{slug(each.name)}.nc", f"responses of {each.name} (netCDF)") for each in made.study.neural]
-    return [
-        {"path": path, "what": what} for path, what in listed if Path(made.folder / path).exists() or path in _ALWAYS
-    ]
+    return [{"path": path, "what": what} for path, what in listed if path in made.outputs or path in _ALWAYS]
 
 
 def paragraphs(markdown: str) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from netphys.units import TopPatches
     from netphys.units.filters import FilterBank
 
-__all__ = ["Participant", "check_columns"]
+__all__ = ["Participant", "check_probe"]
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +61,17 @@ class Participant:
         return self.folder / "networks" / slug(self.name)
 
     def check(self) -> None:
-        """Say a mistake in the training's objective or stimuli before anything is computed."""
-        if self.entry.train is not None:
-            self._plan  # noqa: B018 - making the plan checks all that it names
+        """Say a mistake in the training, or in the layers, before anything is computed."""
+        from netphys.recording.recorder import recording_plan
+
+        network = self.network if self.entry.train is None else self._training["network"]
+        recording_plan(network, self.shown, layers=self.entry.layers, keep=self.entry.keep, device=self.study.device)
+        if self.entry.train is None:
+            return
+        plan = self._plan
+        shared = 0 if self.probed is None else len(set(self.probed.ids) & set(self._training["stimuli"].ids))
+        if shared and "labels" in plan:
+            log.warning("%d stimuli of the probe are among those that %s learned from, with labels", shared, self.name)
 
     def train(self) -> None:
         """Train the network, where the study asks for it; a step that was interrupted goes on."""
@@ -98,8 +106,8 @@ class Participant:
             "objective": given.objective,
             "network": load_network(self.entry.address, seed=self.study.seed),
             "stimuli": self.load(given.stimuli or shared.stimuli),
-            "n_steps": given.n_steps or shared.n_steps,
-            "batch_size": given.batch_size or shared.batch_size,
+            "n_steps": shared.n_steps if given.n_steps is None else given.n_steps,
+            "batch_size": shared.batch_size if given.batch_size is None else given.batch_size,
             "rate": given.rate,
             "labels": given.labels or shared.labels,
             "held_out": shared.held_out,
@@ -167,7 +175,8 @@ class Participant:
             record(self.network, stimuli, **options, into=path, sinks=sinks, force=True)
             return [path, *(sink.close().save(self.top_path) for sink in sinks)]
 
-        inputs = {**plan, **({"sinks": [dict(sink.plan()) for sink in sinks]} if sinks else {})}
+        fed = {"sinks": [dict(sink.plan()) for sink in sinks], "code": [plan["code"], code_digest("units")]}
+        inputs = {**plan, **(fed if sinks else {})}
         self.digests[kind] = self.steps.run(f"{kind}/{self.name}", inputs, make)
         return path
 
@@ -259,13 +268,21 @@ class Participant:
             stimuli = self.shown if self.probed is None else self.probed
             network = replace(self.network, name=self.name)
             write_unit_pages(
-                self.folder, load_top_patches(self.top_path), stimuli, network, name=self.name, extra_figures=extra
+                self.folder,
+                load_top_patches(self.top_path),
+                stimuli,
+                network,
+                name=self.name,
+                extra_figures=extra,
+                home="../../index.html",
             )
             return sorted(path for path in page.parent.rglob("*") if path.is_file() and path != self.top_path)
 
         code = code_digest("units", "networks", "figures", "studies")
         self.digests["units"] = self.steps.run(
-            f"units/{self.name}", {"recording": self.digests[kind], "name": self.name, "code": code}, make
+            f"units/{self.name}",
+            {"recording": self.digests[kind], "labels": [self.name, self.training], "code": code},
+            make,
         )
         return page
 
@@ -281,17 +298,26 @@ class Participant:
         return [stem.with_suffix(".png")]
 
 
-def check_columns(study: Study, probed: StimulusSet | None) -> None:
-    """Refuse a probe for a column that the stimuli do not have.
+def check_probe(study: Study, probed: StimulusSet | None) -> None:
+    """Refuse a probe for a column that the stimuli do not have, or whose labels cannot be split.
 
     Raises
     ------
     StudyError
-        Naming near columns.
+        Naming near columns, or saying why there can be no split.
     """
     if study.probe is None or probed is None:
         return
-    columns = list(map(str, probed.metadata.columns))
-    for key, column in (("labels", study.probe.labels), ("groups", study.probe.groups)):
+    from netphys.probes.splitting import hold_out
+
+    options, metadata = study.probe, probed.metadata
+    columns = list(map(str, metadata.columns))
+    for key, column in (("labels", options.labels), ("groups", options.groups)):
         if column and column not in columns:
             raise StudyError(f"[probe] {key}: stimuli have no column {column!r}{near(column, columns)}")
+    labels = [str(each) for each in metadata[options.labels]]
+    groups = [str(each) for each in metadata[options.groups]] if options.groups else None
+    try:
+        hold_out(probed.ids, labels, options.test, groups=groups, seed=study.seed)
+    except OptionError as error:
+        raise StudyError(f"[probe] labels = {options.labels!r}: {error}") from None

@@ -22,7 +22,7 @@ from netphys.studies.contrasts import contrast_findings
 from netphys.studies.drawing import Drawing, groups_of
 from netphys.studies.made import Made
 from netphys.studies.page import write_page
-from netphys.studies.participant import Participant, check_columns
+from netphys.studies.participant import Participant, check_probe
 from netphys.studies.steps import Step, Steps, opened
 from netphys.studies.study import Study, read_study, with_data
 
@@ -118,7 +118,7 @@ class _Run:
     def everything(self) -> StudyResult:
         """Run all steps in their order; mistakes are said before anything is computed."""
         groups = groups_of(self.study, self.stimuli)
-        check_columns(self.study, self.probed)
+        check_probe(self.study, self.probed)
         for brain in self.brains.values():
             brain.check([self.brains[other] for other in brain.entry.compare_with])
         for each in self.participants.values():
@@ -149,6 +149,7 @@ class _Run:
                 contrasts=contrasts,
                 captions=captions,
                 units=units,
+                outputs=frozenset(path for step in self.steps.done for path in step.outputs),
             )
         )
         return StudyResult(self.folder, scores, contrasts, tuple(self.steps.done))

@@ -172,6 +172,8 @@ def _set(table: dict[str, Any], setting: str, called: str) -> None:
 
 def _entry(entries: list[Any], path: str, setting: str, called: str) -> tuple[Any, str]:
     """Find the entry of a list that a path begins with, by name (which may hold dots) or number; and what follows."""
+    if not all(isinstance(entry, dict) for entry in entries):
+        raise StudyError(f"--set {setting!r}: a list of values is set as a whole, as in layers='[\"conv*\"]'")
     names = [str(entry.get("name", "")) for entry in entries]
     for name in sorted(names, key=len, reverse=True):
         if name and path.startswith(f"{name}."):
@@ -263,6 +265,13 @@ def _check_training(study: Study, called: str) -> None:
             )
         if not (entry.train.stimuli or study.training.stimuli):
             raise StudyError(f"study {called}: {entry.name!r} is trained on nothing; say [training] stimuli = ...")
+    if study.probe is not None:
+        if not 0 < study.probe.test < 1:
+            raise StudyError(f"study {called}: [probe] test = {study.probe.test:g}; a share of the stimuli in (0, 1)")
+        if study.probe.labels in [each.name for each in study.neural]:
+            raise StudyError(f"study {called}: [probe] labels and neural data are both called {study.probe.labels!r}")
+    if study.units is not None and study.units.n_top < 1:
+        raise StudyError(f"study {called}: [units] n_top = {study.units.n_top}; at least 1")
     for name in study.units.networks if study.units else ():
         if name not in names:
             raise StudyError(f"study {called}: [units] networks: {name!r}{near(name, names)}")

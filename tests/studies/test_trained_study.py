@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -105,7 +106,7 @@ def test_all_seeds_follow_the_seed_of_the_study(trained_study, tmp_path):
     )
     one, two = (netphys.load_network(str(each.folder / "networks" / "simclr")) for each in (first, second))
     assert one.digest != two.digest
-    assert first.contrasts is None  # no draws, no intervals
+    assert set(first.contrasts["dataset"]) == {"scene"}  # no draws, no intervals of agreement
 
 
 @pytest.mark.parametrize(
@@ -117,6 +118,10 @@ def test_all_seeds_follow_the_seed_of_the_study(trained_study, tmp_path):
         ("networks.SimCLR.training=simclr", "is not for the file to say"),
         ("training.stimuli=", "is trained on nothing"),
         ("probe.labels=scnee", r"\[probe\] labels: stimuli have no column 'scnee'; near: 'scene'"),
+        ("probe.test=25", r"\[probe\] test = 25; a share"),
+        ("probe.labels=simulated IT", "are both called 'simulated IT'"),
+        ("units.n_top=0", r"\[units\] n_top = 0; at least 1"),
+        ("networks.0.layers.0=x", "a list of values is set as a whole"),
         ('units.networks=["SimCRL"]', r"\[units\] networks: 'SimCRL'; near: 'SimCLR'"),
     ],
 )
@@ -131,6 +136,34 @@ def test_a_column_of_labels_that_there_is_not_is_said_before_anything_is_trained
     with pytest.raises(netphys.errors.NetphysError, match="objct"):
         run_study(trained_study, out=tmp_path / "out", settings=["networks.supervised.train.labels=objct"])
     assert not (tmp_path / "out" / "networks").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ('networks.SimCLR.layers=["rellu*"]', "rellu"),
+        ("networks.SimCLR.train.n_steps=0", "n_steps=0"),
+        ("networks.SimCLR.keep=avg", "keep='avg'"),
+        ("probe.labels=index", "index"),  # every stimulus is a class of its own
+    ],
+)
+def test_mistakes_in_layers_and_numbers_are_said_before_anything_is_trained(trained_study, tmp_path, setting, message):
+    with pytest.raises(netphys.errors.NetphysError, match=message):
+        run_study(trained_study, out=tmp_path / "out", settings=[setting])
+    assert not (tmp_path / "out" / "networks").exists()
+
+
+def test_without_draws_probes_are_compared_all_the_same_and_the_page_lists_what_is_there(done, trained_study, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(done.folder, out)
+    result = run_study(trained_study, out=out, device="cpu", settings=["rsa.n_bootstraps=0"])
+    assert set(result.contrasts["dataset"]) == {"scene"}
+    run_study(
+        trained_study, out=out, device="cpu", settings=["networks.SimCLR.control=", "networks.supervised.control="]
+    )
+    page = (out / "index.html").read_text()
+    assert (out / "contrasts.csv").is_file() and "contrasts.csv" not in page  # of an earlier run, and not offered
+    assert "../../index.html" in (out / "units" / "simclr" / "index.html").read_text()
 
 
 def test_options_of_an_objective_are_checked_too(trained_study, tmp_path):
