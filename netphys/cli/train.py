@@ -44,7 +44,11 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--labels", default="category", metavar="COLUMN", help="of the metadata (default: category)")
     parser.add_argument(
-        "--held-out", type=float, default=0.1, metavar="F", help="stimuli never trained on, a share or a number (0.1)"
+        "--held-out",
+        type=_share_or_number,
+        default=0.1,
+        metavar="F",
+        help="stimuli never trained on, a share or a number (0.1)",
     )
     parser.add_argument(
         "--evaluate-every", type=int, default=None, metavar="N", help="steps (default: a tenth of them)"
@@ -137,6 +141,11 @@ def _options(given: list[str]) -> dict[str, Any]:
         except ValueError:
             read[key] = value
     return read
+
+
+def _share_or_number(text: str) -> float | int:
+    """Read how many, or which share."""
+    return int(text) if text.isdigit() else float(text)
 
 
 def _every(text: str | None) -> int | str | None:

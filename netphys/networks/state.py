@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from netphys.provenance import array_digest, code_digest, digest
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["module_state", "source_digest"]
+__all__ = ["callable_digest", "classes_digest", "module_state", "source_digest"]
 
 _LIBRARIES = ("torch", "torchvision", "timm")  # their versions count instead of their source
 _OWN = {"training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "_is_full_backward_hook"}
@@ -77,3 +78,40 @@ def source_digest(thing: Callable[..., Any]) -> str:
         return getattr(thing, "__qualname__", type(thing).__qualname__)
     closed = [_plain(cell.cell_contents) for cell in getattr(thing, "__closure__", None) or ()]
     return digest([textwrap.dedent(source), closed])
+
+
+def callable_digest(thing: Callable[..., Any]) -> str:
+    """Digest what a callable computes with: of a partial its arguments, too, of an instance its class and attributes.
+
+    Raises
+    ------
+    OSError, TypeError
+        If its source cannot be found.
+    """
+    if isinstance(thing, partial):
+        return digest([callable_digest(thing.func), _plain(thing.args), _plain(thing.keywords)])
+    owner = getattr(thing, "__self__", None)  # of a bound method
+    if not inspect.isroutine(thing) and not isinstance(thing, type):
+        owner = thing
+    if owner is None or inspect.ismodule(owner):
+        inspect.getsource(thing)
+        return source_digest(thing)
+    if not isinstance(owner, type):
+        state = {name: _plain(value) for name, value in getattr(owner, "__dict__", {}).items()}
+        return digest([getattr(thing, "__name__", ""), classes_digest(type(owner)), state])
+    return digest([getattr(thing, "__name__", ""), classes_digest(owner)])
+
+
+def classes_digest(kind: type) -> str:
+    """Digest the source of a class and of all that it inherits from but netphys, torch and what is built in.
+
+    Raises
+    ------
+    OSError, TypeError
+        If a source cannot be found.
+    """
+    left = (*_LIBRARIES, "netphys", "builtins", "typing", "abc")
+    theirs = [each for each in kind.__mro__ if each.__module__.partition(".")[0] not in left]
+    if not theirs:
+        raise TypeError(f"{kind.__qualname__} is a class of a library")
+    return digest([inspect.getsource(each) for each in theirs])

@@ -42,7 +42,8 @@ class Step(NamedTuple):
 
     loss: Tensor | None  # None: a turn without gradient
     logs: dict[str, Tensor]  # on the device, detached; never Python floats, which would wait for the device
-    out: dict[str, Tensor] = {}  # f (features), z (projections), p (predictions): what monitors and `after` read
+    # f (features), z (projections), p (predictions), partner (row of the other view): what monitors and `after` read
+    out: dict[str, Tensor] = {}
 
 
 class Couples(Enum):

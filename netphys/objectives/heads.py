@@ -5,6 +5,7 @@ Heads are small, so that they run in full precision under autocast; the decoder,
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from netphys.errors import OptionError
+from netphys.seeds import forked_torch
 
 __all__ = [
     "Decoder",
@@ -43,6 +45,8 @@ def features(output: Tensor) -> Tensor:
     OptionError
         If it is neither.
     """
+    if not isinstance(output, Tensor):
+        raise OptionError(f"a trunk's output is a tensor, not {type(output).__name__}")
     values = output.to(torch.promote_types(output.dtype, torch.float32))
     if values.ndim == 4:
         return values.mean((2, 3))
@@ -64,26 +68,27 @@ def full_precision(values: Tensor) -> AbstractContextManager[Any]:
 def output_shape(trunk: nn.Module, size: tuple[int, int]) -> tuple[int, ...]:
     """Look at two blank images, and say the shape of the output without the batch; the trunk is left as found.
 
+    Both modes are looked at: some networks have auxiliary outputs while they learn.
+
     Raises
     ------
     OptionError
         If the trunk cannot look at images of this size, or returns no tensor.
     """
-    like = next(trunk.parameters(), torch.zeros(()))
-    modes = {each: each.training for each in trunk.modules()}
-    trunk.eval()
-    try:
-        output = trunk(like.new_zeros(2, 3, *size))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise OptionError(f"the trunk {type(trunk).__name__} cannot look at {size[0]} x {size[1]}: {reason}") from None
-    finally:
-        for module, training in modes.items():
-            module.training = training
-    if not isinstance(output, Tensor) or output.ndim < 2:
-        raise OptionError(
-            f"a trunk returns a tensor (n, ...), but {type(trunk).__name__} returns {type(output).__name__}"
-        )
+    for mode in (True, False):
+        looking = copy.deepcopy(trunk).train(mode)  # batch norm would remember
+        like = next(looking.parameters(), torch.zeros(()))
+        try:
+            with forked_torch(0):  # dropout draws
+                output = looking(like.new_zeros(2, 3, *size))
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise OptionError(
+                f"the trunk {type(trunk).__name__} cannot look at {size[0]} x {size[1]}: {reason}"
+            ) from None
+        if not isinstance(output, Tensor) or output.ndim < 2:
+            found = type(output).__name__ + " while it learns" * mode
+            raise OptionError(f"a trunk returns a tensor (n, ...), but {type(trunk).__name__} returns {found}")
     return tuple(output.shape[1:])
 
 

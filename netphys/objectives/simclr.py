@@ -97,7 +97,7 @@ class SimCLR(Objective):
     def forward(self, batch: Mapping[str, Tensor], turn: str, at: Clock, ranks: Ranks) -> Step:
         """Project both views, and say the loss (nats) over the views of all ranks.
 
-        `out` holds f and z of all first views, then of all second views.
+        `out` holds f and z of all first views, then of all second views, and which row is the partner of which.
         """
         views = batch["image"].transpose(0, 1).flatten(0, 1)  # (sample, 2, ...) → all first, then all second
         f = features(self.trunk(self.normalise(views) if self.normalise else views))
@@ -105,7 +105,7 @@ class SimCLR(Objective):
             z = self.projector(f)
         partner = stacked_partners(len(z), z.device)
         loss, found = contrast(z, partner, temperature=self.temperature, ranks=ranks)
-        return Step(loss, {"loss": loss.detach(), "accuracy": found}, {"f": f, "z": z})
+        return Step(loss, {"loss": loss.detach(), "accuracy": found}, {"f": f, "z": z, "partner": partner})
 
     def reference(self, batch: Mapping[str, Tensor]) -> dict[str, float]:
         """Say the loss of ``chance``: all projections equal, ln of the number of candidates of one process."""

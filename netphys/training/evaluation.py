@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from netphys.errors import OptionError
 from netphys.objectives.collapse import collapse
 from netphys.objectives.contract import Step
 from netphys.ranks import Alone
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate", "references", "reseed"]
 
+_STEP_COLUMNS = ("step", "epoch", "rate", "seconds", "loss")  # of the curve, beside what is evaluated
 _MONITORED = ("f", "z")  # features and projections, of whose collapse the curve tells
 
 
@@ -61,12 +63,23 @@ def evaluate(
             for name in _MONITORED:
                 if name in made.out:
                     outs.setdefault(name, []).append(made.out[name].detach().float())
+            if "partner" in made.out:  # numbers of rows, which count on from batch to batch
+                before = sum(len(each) for each in outs.get("partner", ()))
+                outs.setdefault("partner", []).append(made.out["partner"] + before)
         said = _averaged(said_by, sizes)
         offered, used = objective.bits({**references, "held_out": said["held_out"]})
         said |= {"bits_offered": float(offered), "bits_used": float(used)}
         said |= _collapse({name: torch.cat(each) for name, each in outs.items()})
-        for callback in callbacks.values():
-            said |= {key: float(value) for key, value in (callback(at.step, objective) or {}).items()}
+        for name, callback in callbacks.items():
+            more = callback(at.step, objective) or {}
+            of_steps = {*_STEP_COLUMNS, *(f"loss_{turn}" for turn in objective.turns)}
+            of_steps |= {each.removeprefix("held_out_") for each in said}
+            taken = sorted({*said, *of_steps} & set(more))
+            if taken:
+                raise OptionError(
+                    f"callback {name} says {taken[0]!r}, which the curve has already; give it another name"
+                )
+            said |= {key: float(value) for key, value in more.items()}
     return said
 
 
@@ -137,4 +150,4 @@ def _collapse(outs: Mapping[str, Tensor]) -> dict[str, float]:
         return {}
     if not all(bool(each.isfinite().all()) for each in outs.values()):
         return {}
-    return {name: float(value) for name, value in collapse(outs["f"], outs.get("z")).items()}
+    return {key: float(value) for key, value in collapse(outs["f"], outs.get("z"), outs.get("partner")).items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import torch
 from netphys.devices import resolve_device
 from netphys.errors import OptionError, TrainingError, near
 from netphys.networks import Network, Preprocess, as_network, head_of, without_head
-from netphys.networks.state import source_digest
+from netphys.networks.state import callable_digest, classes_digest
 from netphys.objectives import OBJECTIVES, make_objective
 from netphys.objectives.contract import Couples, Objective
 from netphys.provenance import code_digest, digest, versions
@@ -35,8 +36,9 @@ RATE = 1e-3  # of AdamW, for small convolutional trunks and batches of some hund
 _EVALUATED = 512  # held-out stimuli that an evaluation shows: measures of collapse need as many
 _CODE = (
     "training/batches", "training/images", "training/engine", "training/evaluation", "training/loop",
-    "training/optimizers", "training/preparing", "training/schedule", "objectives", "ranks", "seeds", "colorimetry",
-    "stimuli/views", "stimuli/view_tables", "stimuli/colour_jitter", "stimuli/resizing",
+    "training/optimizers", "training/preparing", "training/schedule", "training/trainer", "training/checkpoints",
+    "objectives", "ranks", "seeds", "colorimetry", "networks/preprocessing", "networks/heads",
+    "stimuli/views", "stimuli/view_tables", "stimuli/colour_jitter", "stimuli/resizing", "stimuli/world/hashing",
 )  # fmt: skip
 
 
@@ -62,16 +64,37 @@ class Asked:
     def __post_init__(self) -> None:
         for name in ("n_steps", "batch_size", "evaluate_every", "size"):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
+            if value is not None and (not _is_whole(value) or value < 1):
                 raise OptionError(f"{name}={value!r}: a whole number from 1")
-        if self.rate is not None and not 0 < self.rate < float("inf"):
+        if not _is_whole(self.seed):
+            raise OptionError(f"seed={self.seed!r}: a whole number")
+        if self.rate is not None and not (_is_number(self.rate) and self.rate > 0):
             raise OptionError(f"rate={self.rate!r}: above 0")
-        if not 0 <= self.weight_decay < float("inf"):
+        if not (_is_number(self.weight_decay) and self.weight_decay >= 0):
             raise OptionError(f"weight_decay={self.weight_decay!r}: 0 or more")
-        if not 0 <= self.warm_up < 1:
+        if not (_is_number(self.warm_up) and 0 <= self.warm_up < 1):
             raise OptionError(f"warm_up={self.warm_up!r} is no share of the steps in [0, 1)")
-        if not self.held_out > 0 or (self.held_out > 1 and self.held_out != int(self.held_out)):
-            raise OptionError(f"held_out={self.held_out!r}: a share of the stimuli in (0, 1), or how many")
+        most = float("inf") if _is_whole(self.held_out) else 1  # 1.0 could be meant either way
+        if not (_is_number(self.held_out) and 0 < self.held_out < most):
+            raise OptionError(
+                f"held_out={self.held_out!r}: a share of the stimuli in (0, 1), or how many, as a whole number"
+            )
+        for name in ("labels", "precision", "device"):
+            if not isinstance(getattr(self, name), str):
+                raise OptionError(f"{name}={getattr(self, name)!r:.60}: a word")
+        if not isinstance(self.options, Mapping):
+            raise OptionError(f"options={self.options!r:.60}: a mapping of the objective's options")
+        odd = next((each for each in self.callbacks if not callable(each)), None)
+        if odd is not None:
+            raise OptionError(f"callback {odd!r:.60} cannot be called")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True)
@@ -157,10 +180,14 @@ def prepare(objective: str | type[Objective], network: Any, stimuli: Any, asked:
     plan = {
         "objective": made.name or kind.__name__,
         "options": made.options(),
-        **({} if _is_own(kind) else {"objective_source": source_digest(kind)}),
+        **({} if _is_own(kind) else {"objective_source": _source_of(kind)}),
         "network": start,
         "stimuli": shown.digest,
-        **({"labels": asked.labels, "label_values": digest(list(map(int, labels)))} if labels is not None else {}),
+        **(
+            {"labels": asked.labels, "label_values": digest([list(classes), list(map(int, labels))])}
+            if labels is not None
+            else {}
+        ),
         "n_steps": asked.n_steps,
         "batch_size": asked.batch_size,
         "rate": asked.rate or RATE,
@@ -178,10 +205,10 @@ def prepare(objective: str | type[Objective], network: Any, stimuli: Any, asked:
         "ranks": n_ranks(),
         **({"batch_norm": "synchronised" if device.type == "cuda" else "of each rank"} if n_ranks() > 1 else {}),
         "seed": asked.seed,
-        **({"callbacks": {name: _said_by(each) for name, each in callbacks.items()}} if callbacks else {}),
+        **({"callbacks": {name: _said_by(name, each) for name, each in callbacks.items()}} if callbacks else {}),
         "numerics": numerics(device),
         "code": code_digest(*_CODE),
-        "versions": {key: value for key, value in versions().items() if key.startswith("torch")},
+        "versions": {key: value for key, value in versions().items() if key.startswith(("torch", "numpy"))},
     }
     plan = json.loads(json.dumps(plan))  # as it comes back from a file
     trained = replace(given, preprocess=want, training=str(plan["objective"]))
@@ -291,7 +318,7 @@ def _held_out(objective: Objective, n_stimuli: int, asked: Asked) -> tuple[int, 
     Where the loss depends on the batch (negatives, moments) they are at least one batch, and whole batches are shown.
     """
     batch = asked.batch_size
-    held = int(asked.held_out) if asked.held_out >= 1 else max(1, round(asked.held_out * n_stimuli))
+    held = int(asked.held_out) if _is_whole(asked.held_out) else max(1, round(asked.held_out * n_stimuli))
     evaluated = min(held, _EVALUATED)
     if objective.couples is not Couples.NONE:
         held = max(held, batch)
@@ -303,6 +330,8 @@ def _held_out(objective: Objective, n_stimuli: int, asked: Asked) -> tuple[int, 
         )
     if batch % n_ranks():
         raise OptionError(f"batch_size={batch} cannot be shared by {n_ranks()} ranks")
+    if objective.options().get("shuffle") and batch // n_ranks() < 2:
+        raise OptionError(f"shuffle=True exchanges samples of a rank's batch: batch_size is {2 * n_ranks()} or more")
     return held, evaluated
 
 
@@ -315,6 +344,24 @@ def _named(callbacks: Sequence[Callable[..., Any]]) -> dict[str, Callable[..., A
     return named
 
 
-def _said_by(callback: Any) -> Any:
+def _said_by(name: str, callback: Any) -> Any:
     """What a callback's numbers depend on: its plan, or its source."""
-    return digest(callback.plan()) if hasattr(callback, "plan") else source_digest(callback)
+    if hasattr(callback, "plan"):
+        return digest(callback.plan())
+    try:
+        return callable_digest(callback)
+    except (OSError, TypeError):
+        raise OptionError(
+            f"callback {name} has no source that could be found; write it in a file, or give it a method plan() that "
+            "says in plain data what its numbers depend on"
+        ) from None
+
+
+def _source_of(kind: type[Objective]) -> str:
+    """Digest a user's own objective."""
+    try:
+        return classes_digest(kind)
+    except (OSError, TypeError):
+        raise OptionError(
+            f"objective {kind.name or kind.__name__} has no source that could be found; write it in a file"
+        ) from None

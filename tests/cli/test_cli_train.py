@@ -39,6 +39,7 @@ def test_a_network_is_trained_shown_and_taken_as_it_is(capsys, tmp_path) -> None
         ("simclr", ["--set", "temperature"], "say KEY=VALUE"),
         ("simclr", ["--set", "temprature=1"], "near: 'temperature'"),
         ("simclr", ["--precision", "half"], "precision='half' is not known"),
+        ("simclr", ["--held-out", "1.0"], "held_out=1.0: a share"),
         ("simclr", ["--save-every", "often"], "neither a number of steps"),
     ],
 )

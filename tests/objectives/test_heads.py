@@ -41,6 +41,19 @@ def test_a_trunk_that_cannot_look_is_named() -> None:
 
     with pytest.raises(OptionError, match="Pair returns tuple"):
         output_shape(Pair(), (8, 8))
+    with pytest.raises(OptionError, match="is a tensor, not tuple"):
+        features((torch.zeros(2, 3), torch.zeros(2, 3)))  # type: ignore[arg-type]
+
+
+def test_an_auxiliary_output_while_learning_is_seen() -> None:
+    class Auxiliary(nn.Module):
+        def forward(self, images: torch.Tensor) -> object:
+            return (images, images) if self.training else images
+
+    trunk = Auxiliary().eval()
+    with pytest.raises(OptionError, match="Auxiliary returns tuple while it learns"):
+        output_shape(trunk, (8, 8))
+    assert not trunk.training
 
 
 def test_a_head_starts_at_its_bias_and_takes_the_width_of_a_checkpoint() -> None:

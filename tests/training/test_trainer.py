@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -107,6 +109,73 @@ def test_the_plan_changes_with_everything_that_changes_the_result() -> None:
     assert training_plan("supervised", NETWORK, shown(), **SMALL)["labels"] == "category"
 
 
+def counted(step, objective, *, by=1):
+    """A callback."""
+    return {"counted": step * by}
+
+
+class Counter:
+    """A callback with a state."""
+
+    def __init__(self, by):
+        self.by = by
+
+    def __call__(self, step, objective):
+        return {"counted": step * self.by}
+
+    def other(self, step, objective):
+        return {"counted": -step * self.by}
+
+
+def test_the_plan_tells_callbacks_apart_by_what_they_compute_with() -> None:
+    made = [
+        counted, partial(counted, by=2), partial(counted, by=3), partial(Counter(2)), Counter(1), Counter(2),
+        Counter(2).other, Counter(3).other,
+    ]  # fmt: skip
+    said = [next(iter(training_plan(Toy, NETWORK, shown(), **SMALL, callbacks=[each])["callbacks"].values()))
+            for each in made]  # fmt: skip
+    assert len(set(said)) == len(made)
+    again = training_plan(Toy, NETWORK, shown(), **SMALL, callbacks=[partial(counted, by=2)])
+    assert again["callbacks"] == {"partial": said[1]}
+
+
+def test_the_plan_has_the_source_of_what_an_objective_inherits(monkeypatch) -> None:
+    class Heir(Toy):
+        pass
+
+    before = training_plan(Heir, NETWORK, shown(), **SMALL)["objective_source"]
+    assert before != training_plan(Toy, NETWORK, shown(), **SMALL)["objective_source"]
+    source = inspect.getsource
+    monkeypatch.setattr(inspect, "getsource", lambda each: source(each) + "# changed" * (each is Toy))
+    assert training_plan(Heir, NETWORK, shown(), **SMALL)["objective_source"] != before
+
+
+def test_the_plan_has_the_names_of_classes() -> None:
+    stimuli = shown()
+    table = stimuli.metadata
+    table["category"] = table["category"].str.replace("kind", "sort")
+    renamed = StimulusSet.from_arrays(stimuli.images(range(80)), metadata=table)
+    one, other = (training_plan("supervised", NETWORK, each, **SMALL)["label_values"] for each in (stimuli, renamed))
+    assert one != other
+
+
+@pytest.mark.parametrize("key", ["held_out", "loss", "seconds", "size", "loss_critic"])
+def test_a_callback_may_not_say_what_the_curve_has(key: str) -> None:
+    def mine(step, objective):
+        return {key: 1.0}
+
+    with pytest.raises(OptionError, match=rf"callback mine says '{key}', which the curve has already"):
+        train(Toy, NETWORK, shown(), **SMALL, callbacks=[mine])
+
+
+def test_alignment_is_that_of_the_two_views() -> None:
+    curve = train("simclr", NETWORK, shown(), **{**SMALL, "held_out": 32}).curve
+    assert curve["alignment_f"].dropna().between(0, 4).all() and "alignment_z" in curve
+    same = {"crop_scale": [1.0, 1.0], "flip": False, "jitter": 0.0, "grey": 0.0}
+    equal = train("simclr", NETWORK, shown(), **{**SMALL, "held_out": 32}, options=same).curve
+    assert equal["alignment_f"].max() < 1e-9 < curve["alignment_f"].min()  # of two batches: rows count on
+
+
 def test_held_out_stimuli_are_a_batch_where_the_loss_depends_on_it() -> None:
     options = {"n_steps": 3, "batch_size": 16, "held_out": 0.1}
     assert training_plan("simclr", NETWORK, shown(), **options)["n_held_out"] == 16
@@ -132,6 +201,24 @@ def test_held_out_stimuli_are_a_batch_where_the_loss_depends_on_it() -> None:
         ("simclr", {"n_steps": 0}, OptionError, r"n_steps=0: a whole number from 1"),
         ("simclr", {"rate": -1.0}, OptionError, r"rate=-1.0: above 0"),
         ("simclr", {"held_out": 0}, OptionError, r"held_out=0: a share"),
+        ("simclr", {"held_out": 1.0}, OptionError, r"held_out=1.0: a share .* or how many, as a whole number"),
+        ("simclr", {"held_out": True}, OptionError, r"held_out=True: a share"),
+        ("simclr", {"held_out": "all"}, OptionError, r"held_out='all': a share"),
+        ("simclr", {"batch_size": True}, OptionError, r"batch_size=True: a whole number from 1"),
+        ("simclr", {"rate": "high"}, OptionError, r"rate='high': above 0"),
+        ("simclr", {"weight_decay": float("nan")}, OptionError, r"weight_decay=nan: 0 or more"),
+        ("simclr", {"seed": 1.5}, OptionError, r"seed=1.5: a whole number"),
+        ("simclr", {"labels": 3}, OptionError, r"labels=3: a word"),
+        ("simclr", {"options": ["shuffle"]}, OptionError, r"options=\['shuffle'\]: a mapping"),
+        ("simclr", {"callbacks": [3]}, OptionError, r"callback 3 cannot be called"),
+        ("simclr", {"callbacks": [print]}, OptionError, r"callback print has no source .* method plan\(\)"),
+        ("simclr", {"callbacks": [[].append]}, OptionError, r"callback append has no source"),
+        (
+            "supervised",
+            {"options": {"shuffle": True}, "batch_size": 1},
+            OptionError,
+            r"shuffle=True .* batch_size is 2 or more",
+        ),
         ("simclr", {"warm_up": 1.0}, OptionError, r"warm_up=1.0 is no share"),
         ("simclr", {"save_every": "5 min"}, OptionError, r"save_every='5 min' is neither"),
         ("simclr", {"precision": "half"}, OptionError, r"precision='half' is not known"),
