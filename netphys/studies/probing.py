@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netphys.errors import MatchError, NeuralDataError, OptionError, OutputError, near
-from netphys.files import ensure_folder, slug, write_json, write_text
+from netphys.files import ensure_folder, slug, write_json, write_text, writing
 from netphys.provenance import provenance, versions
 from netphys.studies.page import paragraphs, render, shown_figures, write_if_changed
 from netphys.studies.steps import is_study
@@ -100,10 +101,17 @@ def probe_recordings(
     Returns
     -------
     ProbingResult
-    """
-    import pandas as pd
 
-    from netphys.probes import compare_probes, probe
+    Raises
+    ------
+    OptionError
+        If there is no recording, or an option is not known.
+    MatchError
+        If the recordings are of different stimuli, or a file has no value, or two, for one of them.
+    OutputError
+        If the folder holds something else.
+    """
+    from netphys.probes import probe
     from netphys.recording import Recording, load_recording
 
     loaded = [each if isinstance(each, Recording) else load_recording(each) for each in recordings]
@@ -132,16 +140,40 @@ def probe_recordings(
         seed=seed,
         split=next(iter(results.values())).split,
     )
-    write_text(folder / "probe.csv", made.to_frame().to_csv(index=False))
-    write_json(folder / "probe.json", record)
-    for name, each in results.items():
-        each.save(folder / "networks", slug(name))
-    differences = compare_probes(results) if len(results) > 1 else pd.DataFrame()
-    if len(differences):
-        write_text(folder / "differences.csv", differences.to_csv(index=False))
+    differences = _save(made, record)
     captions = _draw(made, record)
     _write_page(made, dict(zip(results, loaded)), captions, differences, seed)
     return made
+
+
+def _save(made: ProbingResult, record: dict[str, Any]) -> pd.DataFrame:
+    """Write the tables, in place of all those of an earlier run; returns the differences of networks."""
+    import pandas as pd
+
+    from netphys.probes import compare_probes
+
+    folder, results = made.folder, made.results
+    differences = compare_probes(results) if len(results) > 1 else pd.DataFrame()
+    for left in _tables(folder):
+        with writing(left):
+            left.unlink(missing_ok=True)
+    write_json(folder / "probe.json", record)
+    write_text(folder / "probe.csv", made.to_frame().to_csv(index=False))
+    for name, each in results.items():
+        each.save(folder / "networks", slug(name))
+    if len(differences):
+        write_text(folder / "differences.csv", differences.to_csv(index=False))
+    return differences
+
+
+def _tables(folder: Path) -> list[Path]:
+    """List the tables that the last run into a folder may have left, by its record; other files are not ours."""
+    try:
+        networks = list(json.loads((folder / "probe.json").read_text(encoding="utf-8"))["inputs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    of_networks = [folder / "networks" / f"{slug(each)}.{ending}" for each in networks for ending in ("csv", "json")]
+    return [folder / "differences.csv", *of_networks]
 
 
 def _require_own(folder: Path, force: bool) -> None:
@@ -190,7 +222,12 @@ def _values(where: str, recording: Recording) -> str | pd.Series:
         ids = read_ids(f"{file}:stimulus_id")
     except NeuralDataError:
         ids = read_ids(f"{file}:file")
-    found = dict(zip(ids, values))
+    found: dict[str, str] = {}
+    for each, value in zip(ids, values):
+        if found.setdefault(each, value) != value:
+            raise MatchError(
+                f"{file} has two values of {column} for {each!r}: {found[each]!r} and {value!r}; a stimulus has one"
+            )
     absent = [each for each in recording.stimulus_ids if each not in found]
     if absent:
         raise MatchError(

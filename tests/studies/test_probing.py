@@ -85,10 +85,38 @@ def test_labels_and_groups_from_a_file(tmp_path):
     assert "every scene kind wholly in one of the two" in (tmp_path / "a" / "methods.md").read_text()
     with pytest.raises(NeuralDataError, match=r"list.csv has no column 'kinds'; near: 'kind'"):
         probe_recordings([bare], f"{file}:kinds", out=tmp_path / "c")
+    twice = pd.concat([table, table[:1]])
+    twice.to_csv(file, index=False)  # said twice, but the same
+    again = probe_recordings([bare], f"{file}:kind", out=tmp_path / "d")
+    assert again.results["bare"].probes[2].accuracy == result.probes[2].accuracy
+    twice.iloc[-1, 1] = "bee"
+    twice.to_csv(file, index=False)
+    with pytest.raises(MatchError, match=r"has two values of kind for 'img/00.png': 'ape' and 'bee'; a stimulus has"):
+        probe_recordings([bare], f"{file}:kind", out=tmp_path / "c")
     table[:50].to_csv(file, index=False)
     with pytest.raises(MatchError, match=r"has no kind of 10 stimuli, first 'img/50.png'"):
         probe_recordings([bare], f"{file}:kind", out=tmp_path / "c")
     assert not (tmp_path / "c").exists()  # nothing half-written stays behind
+
+
+def test_nothing_of_an_earlier_run_stays_and_nothing_else_goes(tmp_path):
+    out = tmp_path / "out"
+    pair = [recording("one", strength=1.0), recording("other", strength=0.5)]
+    probe_recordings(pair, "animal", out=out)
+    assert (out / "differences.csv").is_file() and (out / "networks" / "other.json").is_file()  # control
+    (out / "networks" / "mine.csv").write_text("x")
+    (out / "notes.csv").write_text("x")
+    probe_recordings(pair[:1], "animal", out=out)
+    left = {
+        each.relative_to(out).as_posix() for each in out.rglob("*") if each.is_file() and "figures" not in str(each)
+    }
+    assert left == {
+        "probe.csv", "probe.json", "methods.md", "index.html", "networks/one.csv", "networks/one.json",
+        "networks/mine.csv", "notes.csv",
+    }  # fmt: skip
+    (out / "probe.json").write_text("{}")  # a record that does not say what is ours: nothing is removed
+    probe_recordings(pair[1:], "animal", out=out)
+    assert (out / "networks" / "one.csv").is_file()
 
 
 def test_what_cannot_be_probed_is_one_line(tmp_path):
