@@ -47,6 +47,8 @@ def contrast_rows(table: pd.DataFrame | None) -> list[dict[str, Any]]:
     if table is None:
         return []
     rows = []
+    order = {dataset: place for place, dataset in enumerate(dict.fromkeys(table["dataset"]))}
+    table = table.sort_values("dataset", key=lambda names: names.map(order), kind="stable")
     for (dataset, network), own in table.groupby(["dataset", "network"], sort=False):
         most = own.iloc[int(own["difference"].abs().argmax())]
         found = own["p_adjusted"] <= 0.05

@@ -28,16 +28,25 @@ UNTRAINED = {"features.1": (0.162, 0.072), "features.6": (0.193, 0.104), "featur
 def data(unpacked, tmp_path_factory):
     """One folder with both sets, as a user would have it."""
     folder = tmp_path_factory.mktemp("data")
-    for name in ("kriegeskorte92", "weights"):
+    for name in ("kriegeskorte92", "weights", "tiny_imagenet"):
         (folder / name).symlink_to(unpacked(name))
     return folder
 
 
 @pytest.fixture(scope="module")
-def scores(data, tmp_path_factory):
+def study(data, tmp_path_factory):
     settings = [f"data={data}", "rsa.n_bootstraps=100"]
     settings += [f"networks.{index}.layers={LAYERS}" for index in (0, 1)]
-    return run_study(STUDY, settings=settings, out=tmp_path_factory.mktemp("out") / "study").scores
+    # seconds instead of minutes: a few steps, a probe on the 92 images, one page of units
+    settings += [f'networks.{name}.layers=["relu5"]' for name in ("SimCLR", "colorization", "untrained")]
+    settings += ["training.n_steps=4", "training.batch_size=32", 'units.networks=["SimCLR"]']
+    settings += ["probe.stimuli={data}/kriegeskorte92", "probe.labels=category"]
+    return run_study(STUDY, settings=settings, out=tmp_path_factory.mktemp("out") / "study")
+
+
+@pytest.fixture(scope="module")
+def scores(study):
+    return study.scores
 
 
 def score(scores, dataset, network, layer):
@@ -89,6 +98,14 @@ def test_training_helps_late_layers_by_more_than_the_interval_of_the_difference(
     )
     control = netphys.evaluate(netphys.rdms(wrong), brain, n_bootstraps=200)
     assert control.ci_low[0] < 0 < control.ci_high[0]
+
+
+def test_what_training_changed_is_in_the_table_of_contrasts(study):
+    table = study.contrasts
+    row = table[(table["network"] == "SqueezeNet, ImageNet") & (table["layer"] == "features.11")]
+    assert (row[row["dataset"] == "monkey IT"]["ci_low"] > 0.09).all() and len(row) == 4  # three data sets, one probe
+    few = table[(table["network"] == "SimCLR") & (table["dataset"] == "monkey IT")]
+    assert few["difference"].abs().max() < 0.05  # control: four steps change next to nothing
 
 
 def test_pixels(scores, data):
