@@ -33,6 +33,7 @@ def write_page(made: Made) -> None:
         figures=shown_figures(made.folder, made.captions),
         networks=[_network_row(made, entry) for entry in made.study.networks],
         methods=paragraphs(methods),
+        dataset_word="data" if made.study.probe else "neural data",
         scores="scores.csv",
         files=_files(made),
         versions=versions(),
