@@ -129,5 +129,5 @@ def test_normalise_is_applied_to_what_the_trunk_sees(objectives: Any, name: str)
         objective = make_objective(name, trunk, size=(16, 16), normalise=normalise)
         objective.fit_targets([batch])
         objectives.look(objective, batch)
-    plain, normalised = seen[-3], seen[-1]  # each construction looks once
+    plain, normalised = (each for each in seen if len(each) > 2)  # constructions look at two blank images
     assert torch.allclose(normalised, (plain - 0.5) / 0.25, atol=1e-5)
