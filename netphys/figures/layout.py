@@ -174,9 +174,8 @@ def _of(chance: float | Mapping[str, float] | None, dataset: str) -> float | Non
 def _measure(measure: str) -> str:
     """Write a measure as an axis label."""
     method = measure.split(" of ")[0]
-    if method in MEASURE_NAMES:
-        return agreement_label(method)
-    return measure[:1].upper() + measure[1:].replace("_", " ")
+    label = agreement_label(method) if method in MEASURE_NAMES else measure.replace("_", " ")
+    return label[:1].upper() + label[1:]
 
 
 def _limits(scores: pd.DataFrame) -> tuple[float, float]:

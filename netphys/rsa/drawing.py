@@ -147,9 +147,9 @@ def agreement_label(method: str) -> str:
     Examples
     --------
     >>> agreement_label("corr")
-    "agreement of RDMs (Pearson's r)"
+    "Agreement of RDMs (Pearson's r)"
     """
-    return f"agreement of RDMs ({MEASURE_NAMES[method]})"
+    return f"Agreement of RDMs ({MEASURE_NAMES[method]})"
 
 
 def _axes(ax: Axes | None) -> Axes:

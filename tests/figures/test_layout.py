@@ -153,4 +153,4 @@ def test_a_network_has_the_colour_of_its_own_drawing(scores):
     drawn = agreement_figure(result.to_frame())
     assert own == list(colours_of(["deep", "twin", "third"]).values())
     assert [line.get_color() for line in drawn.legends[0].get_lines()] == own
-    assert ax.get_ylabel() == drawn.axes[0].get_ylabel() == "agreement of RDMs (Spearman's ρ)"
+    assert ax.get_ylabel() == drawn.axes[0].get_ylabel() == "Agreement of RDMs (Spearman's ρ)"
