@@ -12,7 +12,7 @@ from netphys.errors import LayerNotFound, NetphysError, near
 
 def test_every_error_is_a_netphys_error_and_public() -> None:
     kinds = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, Exception)]
-    assert len(kinds) == 13 and all(
+    assert len(kinds) == 14 and all(
         issubclass(each, NetphysError) and each.__name__ in errors.__all__ for each in kinds
     )
     assert all(str(each("one line")) == "one line" for each in kinds)

@@ -108,7 +108,7 @@ def _killed_at_random(server: Server, undisturbed: Path, tmp_path: Path, runs: r
 
 
 def test_killed_at_random_moments(server: Server, undisturbed: Path, tmp_path: Path) -> None:
-    assert _killed_at_random(server, undisturbed, tmp_path, range(6)) >= 10  # it is killed in earnest
+    assert _killed_at_random(server, undisturbed, tmp_path, range(10)) >= 10  # it is killed in earnest
 
 
 @pytest.mark.slow
