@@ -23,7 +23,8 @@ __all__ = ["DEEP", "plot_scores"]
 
 DEEP = 3  # layers; fewer make no line
 _BAND, _GREY = "#E3E3E3", "#595959"
-_SMALL, _PLAIN = 6.0, 7.0  # points
+_SMALLER, _SMALL, _PLAIN = 4.6, 6.0, 7.0  # points
+_MANY = 18  # layers on one panel, from which their names would touch
 
 
 def plot_scores(
@@ -104,7 +105,8 @@ class _Columns:
 
     def name(self, ax: Axes) -> None:
         """Write the layers' names."""
-        ax.set_xticks([at for at, _ in self._labels], [name for _, name in self._labels], rotation=90, fontsize=_SMALL)
+        size = _SMALL if len(self._labels) <= _MANY else _SMALLER
+        ax.set_xticks([at for at, _ in self._labels], [name for _, name in self._labels], rotation=90, fontsize=size)
         ax.tick_params(axis="x", width=0.5, length=2, pad=1.5)
         ax.set_xlim(-0.6, self._end - 0.4)
 
