@@ -93,7 +93,8 @@ class Participant:
 
         if self.entry.train is None:
             return load_network(self.entry.address, seed=self.study.seed)
-        return replace(load_network(str(self.home)), name=self.name)
+        address = self.home.relative_to(self.folder).as_posix()  # where the study lies is nobody's business
+        return replace(load_network(str(self.home)), name=self.name, address=address)
 
     @cached_property
     def _training(self) -> dict[str, Any]:
