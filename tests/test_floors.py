@@ -80,8 +80,8 @@ def test_every_room_has_a_floor() -> None:
     [
         ("netphys.rsa.building", "from netphys.encoding import fit"),  # one floor
         ("netphys.recording.recorder", "def f():\n    from netphys.rsa.building import rdms"),  # lazy
-        ("netphys.stimuli.folder", "if TYPE_CHECKING:\n    from netphys.networks import Network"),  # for types
-        ("netphys.files", "import netphys.stimuli.folder"),  # a shared file looks up
+        ("netphys.stimuli.readers.folder", "if TYPE_CHECKING:\n    from netphys.networks import Network"),  # for types
+        ("netphys.files", "import netphys.stimuli.readers.folder"),  # a shared file looks up
         ("netphys.neural.data", "from netphys import recording"),
         ("netphys.neural.data", "from ..recording import hooks"),
         ("netphys.networks.own", "import importlib\nimportlib.import_module('netphys.cli.main')"),

@@ -10,7 +10,8 @@ import numpy as np
 from netphys.addresses import Query, integer, split_address
 from netphys.errors import AddressError, StimulusError, near
 from netphys.provenance import code_digest
-from netphys.stimuli.stimulus_set import Generated, StimulusSet
+from netphys.stimuli.sources import Generated
+from netphys.stimuli.stimulus_set import StimulusSet
 
 __all__ = ["as_stimuli", "load_stimuli"]
 

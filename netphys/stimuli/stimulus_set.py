@@ -1,42 +1,33 @@
 """StimulusSet: stimuli with ids, metadata and a digest of their contents; read when asked for.
 
-A set is a selection from a *source* (a folder, arrays, the generated world), so that a subset copies nothing.
+A set is a selection from a *source* (files, arrays, a generator), so that a subset copies nothing. Each reader is a
+module of its own; here is what all sets can do.
 """
 
 from __future__ import annotations
 
-import ast
-import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netphys.errors import StimulusError, near
-from netphys.matching import require_unique
-from netphys.provenance import array_digest, digest
-from netphys.stimuli.folder import read_folder
+from netphys.matching import match_stimuli, require_unique
+from netphys.provenance import digest
+from netphys.stimuli.conditions import rows_that_meet
+from netphys.stimuli.readers.folder import Found, read_folder
+from netphys.stimuli.sources import Arrays, Chain, Side, Source, conversions_of
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
+    from matplotlib.axes import Axes
 
-__all__ = ["Source", "StimulusSet"]
+    from netphys.stimuli.treatment import Treatment
 
-
-class Source(Protocol):
-    """Where stimuli come from."""
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """What a stimulus has."""
-
-    def read(self, field: str, indices: np.ndarray) -> Any:
-        """Read a field of some stimuli: a tensor or array (stimulus, ...), or a list where sizes differ."""
-
-    def digests(self, indices: np.ndarray) -> list[Any]:
-        """Digest what is shown, a value a stimulus: of pixels, or of the recipe of a generated one."""
+__all__ = ["StimulusSet"]
 
 
 class StimulusSet:
@@ -45,16 +36,18 @@ class StimulusSet:
     Parameters
     ----------
     source : Source
-        Where the stimuli come from. Users call the readers: :meth:`from_folder`, :meth:`from_arrays`, or
+        Where the stimuli come from. Users call the readers: :meth:`from_folder`, :meth:`from_arrays`, ..., or
         :func:`netphys.load_stimuli` with an address.
     metadata : pandas.DataFrame
-        One row a stimulus of the source; column ``stimulus_id`` is unique.
+        One row a stimulus of the set; column ``stimulus_id`` is unique.
     name : str
         What figures and messages call the set.
     rows : array of int, optional
-        Which stimuli of the source, in which order. Default all.
+        For each stimulus its number in the source. Default: 0, 1, ...
     left_out : sequence of str
         Broken stimuli that the reader left out on request.
+    treatment : str
+        What has been done to the stimuli (:mod:`netphys.stimuli.treatment`), as text; empty: nothing.
 
     Examples
     --------
@@ -63,6 +56,8 @@ class StimulusSet:
     >>> shown = StimulusSet.from_arrays(grey, ids=["a", "b", "c"])
     >>> shown.subset([2, 0]).ids
     ('c', 'a')
+    >>> shown[1:].ids
+    ('b', 'c')
     """
 
     def __init__(
@@ -71,15 +66,16 @@ class StimulusSet:
         metadata: pd.DataFrame,
         *,
         name: str,
-        rows: Sequence[int] | None = None,
+        rows: Sequence[int] | np.ndarray | None = None,
         left_out: Sequence[str] = (),
+        treatment: str = "",
     ) -> None:
         self.left_out = tuple(left_out)
         self._source = source
         self._rows = np.arange(len(metadata)) if rows is None else np.asarray(rows, dtype=np.int64)
-        self._table = metadata
-        self.name = name
-        self.ids: tuple[str, ...] = tuple(require_unique(list(metadata["stimulus_id"].iloc[self._rows]), what=name))
+        self._table = metadata.reset_index(drop=True)
+        self.name, self.treatment = name, treatment
+        self.ids: tuple[str, ...] = tuple(require_unique(list(self._table["stimulus_id"]), what=name))
         if not self.ids:
             raise StimulusError(f"{name} holds no stimulus")
         self._digest: str | None = None
@@ -87,44 +83,58 @@ class StimulusSet:
     # Readers
 
     @classmethod
-    def from_folder(cls, folder: Path | str, *, skip_broken: bool = False) -> StimulusSet:
-        """Read a folder of images.
+    def from_folder(
+        cls,
+        folder: Path | str,
+        *,
+        table: pd.DataFrame | None = None,
+        fields: Mapping[str, str] | None = None,
+        skip_broken: bool = False,
+    ) -> StimulusSet:
+        """Read a folder, or a zip archive, of images; or of sounds, clips, texts.
 
         Parameters
         ----------
         folder : Path
-            Holds images, in folders or not, and maybe ``metadata.csv`` (:mod:`netphys.stimuli.folder`).
+            Holds files, in folders or not, and maybe ``metadata.csv`` (:mod:`netphys.stimuli.readers.folder`).
+        table : pandas.DataFrame, optional
+            In place of ``metadata.csv``.
+        fields : mapping, optional
+            Field → column that names its files, as ``{"image": "color", "depth": "depth:values"}``
+            (:mod:`netphys.stimuli.readers.kinds` lists the kinds). Default: the column ``file``.
         skip_broken : bool
-            Leave out images that cannot be decoded; :attr:`left_out` names them. The default is an error that names
+            Leave out stimuli that cannot be decoded; :attr:`left_out` names them. The default is an error that names
             the first one when it is read.
 
         Raises
         ------
         StimulusError
-            If the folder is absent or holds no image, or ``metadata.csv`` is not understood.
+            If the folder is absent or holds nothing to show, or ``metadata.csv`` is not understood.
         """
-        found = read_folder(folder, skip_broken=skip_broken)
-        return cls(found.source, found.table, name=found.name, rows=found.rows, left_out=found.left_out)
+        return cls._of(read_folder(folder, table=table, fields=fields, skip_broken=skip_broken))
 
     @classmethod
     def from_arrays(
         cls,
-        images: Any,
+        images: Any = None,
         *,
         ids: Sequence[str] | None = None,
         metadata: pd.DataFrame | None = None,
+        fields: Mapping[str, Any] | None = None,
         name: str = "arrays",
     ) -> StimulusSet:
-        """Make a set of images in memory.
+        """Make a set of what is in memory.
 
         Parameters
         ----------
-        images : array or tensor (stimulus, 3, y, x)
+        images : array or tensor (stimulus, 3, y, x), or a sequence of (3, y, x) of several sizes
             uint8, or float32 in [0, 1].
         ids : sequence of str, optional
             Default: the column ``stimulus_id`` of `metadata`, else ``"0"``, ``"1"``, ...
         metadata : pandas.DataFrame, optional
             One row a stimulus.
+        fields : mapping, optional
+            More of each stimulus by name: arrays (stimulus, ...), or sequences of one array or text a stimulus.
         name : str
             What figures and messages call the set.
 
@@ -135,7 +145,7 @@ class StimulusSet:
         """
         import pandas as pd
 
-        source = _Arrays(images)
+        source = Arrays(images, fields)
         table = pd.DataFrame(index=range(len(source))) if metadata is None else metadata.reset_index(drop=True).copy()
         if len(table) != len(source):
             raise StimulusError(f"{len(source)} images but {len(table)} rows of metadata")
@@ -147,6 +157,69 @@ class StimulusSet:
             table["stimulus_id"] = [str(index) for index in range(len(source))]
         return cls(source, table, name=name)
 
+    @classmethod
+    def from_hdf5(cls, path: Path | str, **options: Any) -> StimulusSet:
+        """Read what :meth:`to_hdf5` wrote, or a stranger's HDF5 file: see :func:`netphys.stimuli.readers.hdf5.read_hdf5`."""
+        from netphys.stimuli.readers.hdf5 import read_hdf5
+
+        return cls._of(read_hdf5(path, **options))
+
+    @classmethod
+    def from_brainio(
+        cls, table: Path | str, archive: Path | str | None = None, *, skip_broken: bool = False
+    ) -> StimulusSet:
+        """Read a BrainIO stimulus set, a CSV and a zip: see :func:`netphys.stimuli.readers.brainio.read_brainio`."""
+        from netphys.stimuli.readers.brainio import read_brainio
+
+        return cls._of(read_brainio(table, archive, skip_broken=skip_broken))
+
+    @classmethod
+    def from_dataset(cls, dataset: Any, **options: Any) -> StimulusSet:
+        """Take a torch ``Dataset`` of images: see :func:`netphys.stimuli.readers.datasets.read_dataset`."""
+        from netphys.stimuli.readers.datasets import read_dataset
+
+        return cls._of(read_dataset(dataset, **options))
+
+    @classmethod
+    def from_torchvision(cls, name: str, root: Path | str, **options: Any) -> StimulusSet:
+        """Take one of torchvision's sets: see :func:`netphys.stimuli.readers.datasets.read_torchvision`."""
+        from netphys.stimuli.readers.datasets import read_torchvision
+
+        return cls._of(read_torchvision(name, root, **options))
+
+    @classmethod
+    def from_video(cls, path: Path | str, **options: Any) -> StimulusSet:
+        """Cut a film, or a folder of frames, into clips: see :func:`netphys.stimuli.readers.video.read_video`."""
+        from netphys.stimuli.readers.video import read_video
+
+        return cls._of(read_video(path, **options))
+
+    @classmethod
+    def from_stereo(cls, folder: Path | str, **options: Any) -> StimulusSet:
+        """Read pairs of pictures for two eyes: see :func:`netphys.stimuli.readers.stereo.read_stereo`."""
+        from netphys.stimuli.readers.stereo import read_stereo
+
+        return cls._of(read_stereo(folder, **options))
+
+    @classmethod
+    def from_sounds(cls, folder: Path | str, **options: Any) -> StimulusSet:
+        """Read WAV files, alone or beside images: see :func:`netphys.stimuli.readers.sound.read_sounds`."""
+        from netphys.stimuli.readers.sound import read_sounds
+
+        return cls._of(read_sounds(folder, **options))
+
+    @classmethod
+    def from_text(cls, path: Path | str, **options: Any) -> StimulusSet:
+        """Cut a text into stimuli: see :func:`netphys.stimuli.readers.text.read_text`."""
+        from netphys.stimuli.readers.text import read_text
+
+        return cls._of(read_text(path, **options))
+
+    @classmethod
+    def _of(cls, found: Found) -> StimulusSet:
+        table = found.table if found.rows is None else found.table.iloc[found.rows]
+        return cls(found.source, table, name=found.name, rows=found.rows, left_out=found.left_out)
+
     # What is in it
 
     def __len__(self) -> int:
@@ -154,16 +227,24 @@ class StimulusSet:
 
     def __repr__(self) -> str:
         columns = [column for column in self.metadata.columns if column not in ("stimulus_id", "file")]
-        return f"StimulusSet({self.name}: {len(self)} stimuli; {', '.join(map(str, columns)) or 'no columns'})"
+        more = f"; fields {', '.join(self.fields)}" if self.fields != ("image",) else ""
+        treated = f"; treated: {self.treatment}" if self.treatment else ""
+        listed = ", ".join(map(str, columns)) or "no columns"
+        return f"StimulusSet({self.name}: {len(self)} stimuli; {listed}{more}{treated})"
+
+    def _repr_html_(self) -> str:
+        from netphys.stimuli.drawing import html_of
+
+        return html_of(self)
 
     @property
     def metadata(self) -> pd.DataFrame:
         """One row a stimulus, in the order of the set; a copy."""
-        return self._table.iloc[self._rows].reset_index(drop=True)
+        return self._table.copy()
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """What a stimulus has: ``image``, and for generated ones its causes."""
+        """What a stimulus has: ``image``, or ``clip``, ``sound``, ``text``; for generated ones its causes."""
         return self._source.fields
 
     @property
@@ -172,6 +253,11 @@ class StimulusSet:
         if self._digest is None:
             self._digest = digest(list(zip(self.ids, self._source.digests(self._rows))))
         return self._digest
+
+    @property
+    def conversions(self) -> dict[str, int]:
+        """What was done to files to make pixels of them (``"grey repeated"``): how many stimuli each; reads all."""
+        return dict(Counter(word for words in conversions_of(self._source, self._rows) for word in words))
 
     def get(self, indices: Sequence[int] | np.ndarray, field: str = "image") -> Any:
         """Read a field of some stimuli.
@@ -201,6 +287,34 @@ class StimulusSet:
         """Read images: uint8 (stimulus, 3, y, x), float32 in [0, 1] for generated ones; a list where sizes differ."""
         return self.get(indices, "image")
 
+    def batches(
+        self, batch_size: int = 32, *, field: str = "image", start: int = 0
+    ) -> Iterator[tuple[np.ndarray, Any]]:
+        """Read the set from `start` on, batch by batch, the next ones while one is used.
+
+        Parameters
+        ----------
+        batch_size : int
+            Stimuli in a batch; the last one may be smaller.
+        field : str
+            One of :attr:`fields`.
+        start : int
+            Position of the first stimulus.
+
+        Yields
+        ------
+        (array of int, tensor or list)
+            Positions in the set, and what :meth:`get` returns for them. Memory does not grow with the set.
+
+        Raises
+        ------
+        StimulusError
+            As :meth:`get`; at the batch that cannot be read, after those before it.
+        """
+        from netphys.stimuli.reading_ahead import batches_of
+
+        return batches_of(self, batch_size, field=field, start=start)
+
     def _positions(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Turn positions or a mask into positions that there are."""
         chosen = np.asarray(indices)
@@ -220,8 +334,8 @@ class StimulusSet:
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> StimulusSet:
         """Select stimuli by position (or by a mask of booleans), in the order given."""
-        rows = self._rows[self._positions(indices)].tolist()
-        return StimulusSet(self._source, self._table, name=self.name, rows=rows, left_out=self.left_out)
+        places = self._positions(indices)
+        return self._like(self._rows[places], self._table.iloc[places])
 
     def where(self, condition: str) -> StimulusSet:
         """Select stimuli by a condition on the metadata, as ``"category == 'face'"`` (pandas' query language).
@@ -231,93 +345,144 @@ class StimulusSet:
         StimulusError
             If the condition is not understood or selects nothing.
         """
-        _require_plain(condition)
-        metadata = self.metadata
-        try:
-            kept = metadata.query(condition, engine="python").index
-        except Exception as error:
-            raise StimulusError(
-                f"condition {condition!r} is not understood ({error}); columns: {', '.join(map(str, metadata.columns))}"
-            ) from None
-        if not len(kept):
-            raise StimulusError(f"no stimulus of {self.name} meets {condition!r}")
-        return self.subset(kept.to_numpy())
+        return self.subset(rows_that_meet(condition, self.metadata, name=self.name))
 
+    def __getitem__(self, chosen: Any) -> StimulusSet:
+        """Select stimuli: a slice, a position, an id, or several of them; always a set."""
+        if isinstance(chosen, slice):
+            return self.subset(np.arange(len(self))[chosen])
+        if isinstance(chosen, int | np.integer) and not isinstance(chosen, bool):
+            if not -len(self) <= chosen < len(self):
+                raise IndexError(f"{self.name} has stimuli 0 to {len(self) - 1}, not {chosen}")
+            return self.subset([int(chosen)])
+        if isinstance(chosen, str):
+            return self[[chosen]]
+        if len(chosen) and all(isinstance(each, str) for each in chosen):
+            place = {each: index for index, each in enumerate(self.ids)}
+            absent = next((each for each in chosen if each not in place), None)
+            if absent is not None:
+                raise StimulusError(f"{self.name} has no stimulus {absent!r}{near(absent, self.ids)}")
+            return self.subset([place[each] for each in chosen])
+        return self.subset(chosen)
 
-_PLAIN = (
-    *(ast.Expression, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.Invert, ast.Compare, ast.Name),
-    *(ast.Constant, ast.List, ast.Tuple, ast.Load, ast.BinOp, ast.BitAnd, ast.BitOr, ast.cmpop),
-)
-
-
-def _require_plain(condition: str) -> None:
-    """Refuse a condition with anything but columns, values and comparisons: pandas would call methods, too."""
-    try:
-        tree = ast.parse(re.sub(r"`[^`]*`", "column", condition.strip()), mode="eval")
-    except (SyntaxError, ValueError, RecursionError):
-        raise StimulusError(
-            f"condition {condition!r} is not understood; say for example \"category == 'face'\""
-        ) from None
-    odd = next((node for node in ast.walk(tree) if not isinstance(node, _PLAIN)), None)
-    if odd is not None:
-        raise StimulusError(
-            f"condition {condition!r} holds more than columns, values and comparisons ({type(odd).__name__.lower()})"
+    def _like(self, rows: np.ndarray, table: pd.DataFrame) -> StimulusSet:
+        return StimulusSet(
+            self._source, table, name=self.name, rows=rows, left_out=self.left_out, treatment=self.treatment
         )
 
+    # Sets put together
 
-class _Arrays:
-    """Images in memory."""
+    def __add__(self, other: StimulusSet) -> StimulusSet:
+        """Put two sets one after another; ids must be unique in both together, fields are those that both have."""
+        if not isinstance(other, StimulusSet):
+            return NotImplemented
+        return concatenate([self, other])
 
-    fields = ("image",)
+    def join(self, other: pd.DataFrame | StimulusSet, *, on: str = "stimulus_id") -> StimulusSet:
+        """Add columns of a table, or the fields and columns of another set, joined by id.
 
-    def __init__(self, images: Any) -> None:
-        import torch
+        Parameters
+        ----------
+        other : pandas.DataFrame or StimulusSet
+            Each of our stimuli has one row in it; others are not used.
+        on : str
+            The column of both by which they are joined.
 
-        tensor = torch.as_tensor(images)
-        if tensor.ndim != 4 or tensor.shape[1] != 3:
-            raise StimulusError(f"images are (stimulus, 3, y, x); these are {tuple(tensor.shape)}")
-        if tensor.dtype != torch.uint8:
-            if not tensor.is_floating_point():
-                raise StimulusError(f"images are uint8, or float in [0, 1]; these are {tensor.dtype}")
-            tensor = tensor.to(torch.float32)
-            if len(tensor) and not (tensor.min() >= 0 and tensor.max() <= 1):
-                low, high = float(tensor.min()), float(tensor.max())
-                raise StimulusError(f"float images are in [0, 1]; these are in [{low:.3g}, {high:.3g}]")
-        self._images = tensor.detach().cpu().clone()  # what the caller does to his array later changes no digest
+        Returns
+        -------
+        StimulusSet
+            Our stimuli in our order. What both have is ours.
 
-    def __len__(self) -> int:
-        return len(self._images)
+        Raises
+        ------
+        MatchError
+            If one of our stimuli is not in `other`, or an id is twice in it.
+        StimulusError
+            If there is no such column.
+        """
+        theirs = other.metadata if isinstance(other, StimulusSet) else other.reset_index(drop=True)
+        mine = self.metadata
+        for table, name in ((mine, self.name), (theirs, "what is joined")):
+            if on not in table:
+                raise StimulusError(f"{name} has no column {on!r}{near(on, map(str, table.columns))}")
+        keys = [str(each) for each in mine[on]]
+        wanted = list(dict.fromkeys(keys))
+        match = match_stimuli(list(theirs[on]), wanted, model="what is joined", data=self.name)
+        row = dict(zip(wanted, match.model_rows, strict=True))
+        order = np.array([row[each] for each in keys], dtype=np.int64)
+        for column in theirs.columns:
+            if column not in mine:
+                mine[column] = theirs[column].iloc[order].to_numpy()
+        new = [each for each in other.fields if each not in self.fields] if isinstance(other, StimulusSet) else []
+        if not new:
+            return self._like(self._rows, mine)
+        assert isinstance(other, StimulusSet)
+        beside = Side([(self._source, self._rows, self.fields), (other._source, other._rows[order], new)])
+        return StimulusSet(beside, mine, name=self.name, left_out=self.left_out, treatment=self.treatment)
 
-    def read(self, field: str, indices: np.ndarray) -> torch.Tensor:
-        return self._images[indices]
+    # What is done with it
 
-    def digests(self, indices: np.ndarray) -> list[str]:
-        return [array_digest(self._images[index].numpy()) for index in indices]
+    def treated(self, treatment: Treatment | str) -> StimulusSet:
+        """Do to every image what a treatment says: see :mod:`netphys.stimuli.treatment`.
+
+        What is matched over a set (its mean histogram, its mean spectrum) is measured now, on this set.
+        """
+        from netphys.stimuli.treatment import treat
+
+        return treat(self, treatment)
+
+    def held(self, device: str = "auto", *, budget: int | None = None) -> StimulusSet:
+        """Hold all images on a device: see :func:`netphys.stimuli.reading_ahead.hold`."""
+        from netphys.stimuli.reading_ahead import hold
+
+        return hold(self, device, budget=budget)
+
+    def to_hdf5(self, path: Path | str, **options: Any) -> Path:
+        """Write everything into one HDF5 file of the same digest: see :func:`netphys.stimuli.readers.hdf5.write_hdf5`."""
+        from netphys.stimuli.readers.hdf5 import write_hdf5
+
+        return write_hdf5(self, path, **options)
+
+    def plot(self, ax: Axes | None = None, *, index: int = 0, field: str | None = None) -> Axes:
+        """Draw one stimulus on one Axes; :func:`netphys.figures.sheet_figure` draws many."""
+        from netphys.stimuli.drawing import draw_stimulus
+
+        return draw_stimulus(self, index, ax, field=field)
 
 
-class Generated:
-    """Stimuli that are computed: the recipe stands for the pixels in the digest.
+def concatenate(sets: Sequence[StimulusSet], *, name: str = "") -> StimulusSet:
+    """Put sets one after another.
 
     Parameters
     ----------
-    readers : dict
-        A function a field: indices in the generator → tensor or array.
-    recipe : dict
-        All that the pixels of a stimulus depend on but its index, the generator's version included.
-    first : int
-        Index, in the generator, of the first stimulus.
+    sets : sequence of StimulusSet
+        Ids are unique in all of them together.
+    name : str
+        Default: their names, joined.
+
+    Returns
+    -------
+    StimulusSet
+        With the fields that all of them have, and the columns that any of them has.
+
+    Raises
+    ------
+    MatchError
+        If an id occurs twice.
+    StimulusError
+        If no field is common to all, or there is no set.
     """
+    import pandas as pd
 
-    def __init__(
-        self, readers: dict[str, Callable[[np.ndarray], Any]], recipe: dict[str, Any], *, first: int = 0
-    ) -> None:
-        self._readers = readers
-        self._first = first
-        self._recipe = digest(recipe)
-        self.fields = tuple(readers)
-
-    def read(self, field: str, indices: np.ndarray) -> Any:
-        return self._readers[field](indices + self._first)
-
-    def digests(self, indices: np.ndarray) -> list[Any]:
-        return [[self._recipe, int(index) + self._first] for index in indices]
+    if not sets:
+        raise StimulusError("no set of stimuli to put together")
+    table = pd.concat([each.metadata for each in sets], ignore_index=True)
+    source = Chain([(each._source, each._rows) for each in sets])
+    treatments = list(dict.fromkeys(each.treatment for each in sets))
+    return StimulusSet(
+        source,
+        table,
+        name=name or " + ".join(dict.fromkeys(each.name for each in sets)),
+        left_out=[file for each in sets for file in each.left_out],
+        treatment=treatments[0] if len(treatments) == 1 else "; or ".join(each or "none" for each in treatments),
+    )

@@ -12,7 +12,7 @@ from PIL import Image
 
 from netphys.errors import MatchError, StimulusError
 from netphys.stimuli import StimulusSet
-from netphys.stimuli.stimulus_set import Generated
+from netphys.stimuli.sources import Generated
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 3, 4, 5), dtype=np.uint8)
 TABLE = pd.DataFrame({"stimulus_id": list("abcdef"), "category": ["face", "house"] * 3, "size": [1, 2, 3, 4, 5, 6]})

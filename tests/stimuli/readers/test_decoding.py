@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from netphys.errors import StimulusError
-from netphys.stimuli import decoding
-from netphys.stimuli.decoding import decode_image
+from netphys.stimuli.readers import decoding
+from netphys.stimuli.readers.decoding import decode_image
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 

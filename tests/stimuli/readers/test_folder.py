@@ -142,7 +142,7 @@ def test_the_digest_is_of_pixels_and_order_not_of_places_or_formats(image_folder
 
 
 def test_reading_does_not_depend_on_what_is_kept(image_folder: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    from netphys.stimuli import folder as module
+    from netphys.stimuli.readers import file_source as module
 
     monkeypatch.setattr(module, "_CACHE_BYTES", 2 * 12 * 16 * 3)  # two images
     shown = StimulusSet.from_folder(image_folder(FILES))
