@@ -159,7 +159,7 @@ class StimulusSet:
 
     @classmethod
     def from_hdf5(cls, path: Path | str, **options: Any) -> StimulusSet:
-        """Read what :meth:`to_hdf5` wrote, or a stranger's HDF5 file: see :func:`netphys.stimuli.readers.hdf5.read_hdf5`."""
+        """Read what :meth:`to_hdf5` wrote, or a stranger's file: see :func:`netphys.stimuli.readers.hdf5.read_hdf5`."""
         from netphys.stimuli.readers.hdf5 import read_hdf5
 
         return cls._of(read_hdf5(path, **options))
@@ -438,7 +438,7 @@ class StimulusSet:
         return hold(self, device, budget=budget)
 
     def to_hdf5(self, path: Path | str, **options: Any) -> Path:
-        """Write everything into one HDF5 file of the same digest: see :func:`netphys.stimuli.readers.hdf5.write_hdf5`."""
+        """Write all into one HDF5 file of the same digest: see :func:`netphys.stimuli.readers.hdf5.write_hdf5`."""
         from netphys.stimuli.readers.hdf5 import write_hdf5
 
         return write_hdf5(self, path, **options)
