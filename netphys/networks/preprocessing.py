@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from netphys.colorimetry import lightness
 from netphys.errors import OptionError, StimulusError, near
+from netphys.framing import INTERPOLATIONS, cropped, pair, resized, resized_size
 
 if TYPE_CHECKING:
     import torch
@@ -83,8 +84,7 @@ class Preprocess:
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Size (y, x) that an image of `size` has when the network sees it."""
-        size = self._resized(size)
-        return size if self.crop is None else _pair(self.crop)
+        return resized_size(size, self.resize) if self.crop is None else pair(self.crop)
 
     def seen(self, images: torch.Tensor, device: Any = "cpu") -> torch.Tensor:
         """Resize and crop images (n, 3, y, x) as for the network, but leave their colours: float32 in [0, 1]."""
@@ -111,7 +111,7 @@ class Preprocess:
         values = images.to(device).to(torch.float32)
         if images.dtype == torch.uint8:
             values = values / 255
-        return self.normalised(self._crop(self._resize(values)))
+        return self.normalised(self._framed(values))
 
     def normalised(self, values: torch.Tensor) -> torch.Tensor:
         """Turn images in [0, 1] (n, 3, y, x), already of the right size, into what the network sees."""
@@ -124,43 +124,12 @@ class Preprocess:
             values = (values - mean) / std
         return values
 
-    def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
-        if self.resize is None:
-            return size
-        if not isinstance(self.resize, int):
-            return self.resize
-        short = min(size)
-        return (int(self.resize * size[0] / short), int(self.resize * size[1] / short))
-
-    def _resize(self, values: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        target = self._resized((values.shape[-2], values.shape[-1]))
-        if target == tuple(values.shape[-2:]):
-            return values
-        if self.interpolation == "nearest":
-            return torch.nn.functional.interpolate(values, target, mode="nearest-exact")
-        resized = torch.nn.functional.interpolate(
-            values, target, mode=self.interpolation, antialias=True, align_corners=False
-        )
-        return resized.clamp(0, 1)  # bicubic overshoots what a picture can hold
-
-    def _crop(self, values: torch.Tensor) -> torch.Tensor:
-        if self.crop is None:
-            return values
-        height, width = _pair(self.crop)
-        y, x = values.shape[-2:]
-        if y < height or x < width:
-            raise StimulusError(f"an image of {y} x {x} cannot be cropped to {height} x {width}; resize it first")
-        top, left = round((y - height) / 2), round((x - width) / 2)
-        return values[..., top : top + height, left : left + width]
-
-
-def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else size
-
-
-_INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
+    def _framed(self, values: torch.Tensor) -> torch.Tensor:
+        """Resize and crop."""
+        target = resized_size((values.shape[-2], values.shape[-1]), self.resize)
+        if target != tuple(values.shape[-2:]):
+            values = resized(values, target, self.interpolation).clamp(0, 1)  # bicubic overshoots what a picture holds
+        return values if self.crop is None else cropped(values, self.crop)
 
 
 def _checked(kind: type[Preprocess], values: Mapping[str, Any]) -> Preprocess:
@@ -175,7 +144,7 @@ def _checked(kind: type[Preprocess], values: Mapping[str, Any]) -> Preprocess:
     for key in ("mean", "std"):
         if key in made:
             made[key] = _three(key, made[key])
-    for key, choices in (("interpolation", _INTERPOLATIONS), ("colour", COLOURS_SEEN)):
+    for key, choices in (("interpolation", INTERPOLATIONS), ("colour", COLOURS_SEEN)):
         if made.get(key, choices[0]) not in choices:
             raise OptionError(f"preprocessing: {key}={made[key]!r} is not one of {', '.join(choices)}")
     return kind(**made)
