@@ -4,8 +4,9 @@ from netphys.colours import COLOURS
 from netphys.figures.curves import curves_figure
 from netphys.figures.differences import differences_figure
 from netphys.figures.filters import filters_figure
-from netphys.figures.layout import agreement_figure, rdm_figure, sheet_figure
-from netphys.figures.saving import save_figure
+from netphys.figures.layout import agreement_figure, rdm_figure
+from netphys.figures.saving import require_picture, save_figure, save_picture
+from netphys.figures.sheet import sheet_figure
 from netphys.figures.style import paper_style
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "filters_figure",
     "paper_style",
     "rdm_figure",
+    "require_picture",
     "save_figure",
+    "save_picture",
     "sheet_figure",
 ]

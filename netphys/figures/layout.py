@@ -1,4 +1,4 @@
-"""Figures of several panels: agreement layer by layer, RDMs side by side, a sheet of stimuli.
+"""Figures of several panels: agreement layer by layer, RDMs side by side.
 
 Each returns a matplotlib Figure made without pyplot, so that nothing global is touched.
 """
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from netphys.stimuli import StimulusSet
-
-__all__ = ["agreement_figure", "rdm_figure", "result_figure", "sheet_figure"]
+__all__ = ["agreement_figure", "rdm_figure", "result_figure"]
 
 
 def agreement_figure(
@@ -119,32 +117,6 @@ def rdm_figure(
             title, rdm = entries[index]
             plot_rdm(rdm, ax, groups=groups or None, names=index % columns == 0, scale=index == columns - 1)
             ax.set_title(title, fontsize=7, linespacing=1.1, pad=3)
-    return figure
-
-
-def sheet_figure(stimuli: StimulusSet, *, n: int = 60, columns: int = 12) -> Figure:
-    """Show stimuli as a sheet: the first `n`, or `n` spread over a larger set of categories.
-
-    Parameters
-    ----------
-    stimuli : StimulusSet
-        What is shown.
-    n, columns : int
-        How many, and how many in a row.
-    """
-    from matplotlib.figure import Figure
-
-    shown = np.unique(np.linspace(0, len(stimuli) - 1, min(n, len(stimuli))).round().astype(int))
-    columns = min(columns, len(shown))
-    rows = -(-len(shown) // columns)
-    with paper_style():
-        figure = Figure(figsize=(PAGE, PAGE / columns * rows))
-        figure.subplots_adjust(left=0.004, right=0.996, bottom=0.004, top=0.996, wspace=0.03, hspace=0.03)
-        axes = figure.subplots(rows, columns, squeeze=False)
-        for ax in axes.flat:
-            ax.set_axis_off()
-        for ax, image in zip(axes.flat, stimuli.images(shown)):
-            ax.imshow(image.numpy().transpose(1, 2, 0), interpolation="antialiased")
     return figure
 
 

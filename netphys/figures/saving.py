@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netphys.errors import OptionError
 from netphys.figures.style import paper_style
 from netphys.files import committing, ensure_folder, write_json, write_text
 
@@ -12,7 +13,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-__all__ = ["save_figure"]
+__all__ = ["require_picture", "save_figure", "save_picture"]
+
+_METADATA: dict[str, dict[str, Any]] = {
+    ".pdf": {"CreationDate": None, "Producer": None, "Creator": "netphys"},
+    ".png": {},
+    ".svg": {"Date": None, "Creator": "netphys"},
+}
 
 
 def save_figure(figure: Figure, stem: Path | str, *, data: pd.DataFrame | None, made: dict[str, Any]) -> list[Path]:
@@ -37,12 +44,46 @@ def save_figure(figure: Figure, stem: Path | str, *, data: pd.DataFrame | None, 
     stem = Path(stem)
     ensure_folder(stem.parent)
     paths = []
-    for suffix, metadata in ((".pdf", {"CreationDate": None, "Producer": None, "Creator": "netphys"}), (".png", {})):
-        path = stem.with_name(stem.name + suffix)
-        with committing(path) as temporary, paper_style():
-            figure.savefig(temporary, format=suffix[1:], metadata=metadata)
-        paths.append(path)
+    for suffix in (".pdf", ".png"):
+        paths.append(_save(figure, stem.with_name(stem.name + suffix)))
     if data is not None:
         paths.append(write_text(stem.with_name(stem.name + ".csv"), data.to_csv(index=False)))
     paths.append(write_json(stem.with_name(stem.name + ".json"), made))
     return paths
+
+
+def save_picture(figure: Figure, path: Path | str, *, made: dict[str, Any]) -> list[Path]:
+    """Save a figure without numbers as one file of the kind that its name says, and what made it beside it.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+        What is saved.
+    path : Path
+        ``.png``, ``.pdf`` or ``.svg``.
+    made : dict
+        What made it, written beside as JSON.
+
+    Raises
+    ------
+    OptionError
+        If the name says another kind.
+    """
+    path = require_picture(path)
+    ensure_folder(path.parent)
+    return [_save(figure, path), write_json(path.with_suffix(".json"), made)]
+
+
+def require_picture(path: Path | str) -> Path:
+    """Return a path that says which kind of picture it is, or raise an OptionError."""
+    path = Path(path)
+    if path.suffix.lower() not in _METADATA:
+        raise OptionError(f"{path}: a picture is {', '.join(_METADATA)}; name it {path.name}.png")
+    return path
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    suffix = path.suffix.lower()
+    with committing(path) as temporary, paper_style():
+        figure.savefig(temporary, format=suffix[1:], metadata=_METADATA[suffix])
+    return path

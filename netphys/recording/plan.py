@@ -110,6 +110,8 @@ def what_made_it(plan: Mapping[str, Any], network: Network, stimuli: StimulusSet
         preprocess=repr(network.preprocess),
         stimuli=stimuli.name,
         n_stimuli=len(stimuli),
+        treatment=stimuli.treatment or "none",
+        conversions=stimuli.conversions,
         seed=plan["seed"],
         device=describe_device(device),
         compute=plan.get("compute", "float32"),

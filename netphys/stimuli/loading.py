@@ -1,22 +1,23 @@
-"""An address becomes a StimulusSet: a folder of images, or ``world:scenes?n=200&size=64&seed=0``."""
+"""An address becomes a StimulusSet: what lies in files, ``world:scenes?n=200``, ``classic:gratings?size=64``.
+
+Options that every address takes: ``where`` (a condition on the metadata), ``variant`` (``phase_scrambled(n=2)``),
+``treatment`` (``grey() | resize(224)``); they are done in this order.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from netphys.addresses import Query, integer, split_address
 from netphys.errors import AddressError, StimulusError, near
-from netphys.provenance import code_digest
-from netphys.stimuli.sources import Generated
+from netphys.stimuli.readers.kinds import CLIP_SUFFIXES
 from netphys.stimuli.stimulus_set import StimulusSet
 
 __all__ = ["as_stimuli", "load_stimuli"]
 
-_WORLDS = ("scenes",)
-_KEPT_BYTES = 1 << 29  # sets up to half a gigabyte are rendered once
+_HDF5 = (".h5", ".hdf5", ".mat")
 
 
 def load_stimuli(address: str | Path, *, seed: int = 0, skip_broken: bool = False) -> StimulusSet:
@@ -25,12 +26,23 @@ def load_stimuli(address: str | Path, *, seed: int = 0, skip_broken: bool = Fals
     Parameters
     ----------
     address : str
-        A folder of images; or ``world:scenes`` with ``n`` (default 200), ``size`` (pixels, default 64), ``seed`` and
-        ``first`` (the index of the first scene, default 0). A folder takes ``where`` (a condition on its metadata).
+        - a folder of images, sounds or texts, or a zip of one; ``fields=image=color,depth=depth:values`` names the
+          columns of ``metadata.csv`` that hold files; ``left`` and ``right`` (and ``disparity``) make pairs for two
+          eyes; ``length`` (and ``step``, ``every``) make clips of a folder of frames; ``rate`` resamples sounds
+        - a film (``.mp4`` ...), with ``length``, ``step``, ``every``
+        - an HDF5 file, ours or (``dataset``, ``ids``, ``order``) a stranger's
+        - a BrainIO set: its CSV, with ``archive`` where the zip does not lie beside it
+        - a text (``.txt``), with ``unit``
+        - ``torchvision:CIFAR10?root=DIR&train=false``
+        - ``world:scenes`` with ``n`` (default 200), ``size`` (pixels, default 64), ``seed`` and ``first`` (the index
+          of the first scene, default 0)
+        - ``classic:gratings?orientation=0:180:15``: the stimuli of physiology (:mod:`netphys.stimuli.classic`)
+
+        Every address takes ``where``, ``variant`` and ``treatment``, done in this order.
     seed : int
         The seed of generated stimuli whose address names none.
     skip_broken : bool
-        Leave out images that cannot be decoded, and log how many.
+        Leave out stimuli that cannot be decoded, and log how many.
 
     Raises
     ------
@@ -41,24 +53,24 @@ def load_stimuli(address: str | Path, *, seed: int = 0, skip_broken: bool = Fals
     --------
     >>> load_stimuli("world:scenes?n=4&size=32")  # doctest: +ELLIPSIS
     StimulusSet(world:scenes: 4 stimuli; ...)
+    >>> len(load_stimuli("classic:gratings?orientation=0:180:45&spatial_frequency=0.1&size=64"))
+    4
     """
     body, query = split_address(str(address))
-    if body.startswith("world:"):
-        return _load_world(body.removeprefix("world:"), query, seed)
-    if Path(body).is_dir():
-        condition = query.take("where", str, "")
-        query.finish()
-        shown = StimulusSet.from_folder(body, skip_broken=skip_broken)
-        return shown.where(condition) if condition else shown
-    if Path(body).is_file():
-        raise StimulusError(f"{body} is a file; stimuli are a folder of images or world:scenes?n=100")
-    raise AddressError(
-        f"no stimuli at {str(address)!r}: there is no such folder below {Path.cwd()}, and it is not world:scenes?n=100"
-    )
+    condition, variant, treatment = (query.take(key, str, "") for key in ("where", "variant", "treatment"))
+    shown = _opened(body, query, seed, skip_broken)
+    query.finish()
+    if condition:
+        shown = shown.where(condition)
+    if variant:
+        from netphys.stimuli.classic.variants import make_variant
+
+        shown = make_variant(shown, variant, seed=seed)
+    return shown.treated(treatment) if treatment else shown
 
 
 def as_stimuli(stimuli: Any) -> StimulusSet:
-    """Accept an address, or images as an array or tensor (stimulus, 3, y, x), wherever a StimulusSet is.
+    """Accept an address, images as an array or tensor (stimulus, 3, y, x), or a torch Dataset, as a StimulusSet.
 
     Raises
     ------
@@ -71,70 +83,104 @@ def as_stimuli(stimuli: Any) -> StimulusSet:
         return load_stimuli(stimuli)
     if hasattr(stimuli, "shape"):
         return StimulusSet.from_arrays(stimuli)
+    if hasattr(stimuli, "__getitem__") and hasattr(stimuli, "__len__") and not isinstance(stimuli, list | tuple | dict):
+        return StimulusSet.from_dataset(stimuli)
     kind = type(stimuli).__name__
-    raise StimulusError(f"stimuli are a StimulusSet, an address, or an array of images (stimulus, 3, y, x), not {kind}")
-
-
-def _load_world(kind: str, query: Query, seed: int) -> StimulusSet:
-    """Load generated stimuli."""
-    if kind not in _WORLDS:
-        raise AddressError(f"no generated stimuli 'world:{kind}'{near(kind, _WORLDS)}")
-    n = query.take("n", integer(1, 10_000_000), 200)
-    size = query.take("size", integer(32, 256), 64)
-    seed = query.take("seed", integer(0), seed)
-    first = query.take("first", integer(0), 0)
-    query.finish()
-    return scenes(n, size=size, seed=seed, first=first)
-
-
-def scenes(n: int, *, size: int = 64, seed: int = 0, first: int = 0) -> StimulusSet:
-    """Generate scenes as stimuli: image, visible masks, boxes and latent variables are fields.
-
-    Parameters
-    ----------
-    n : int
-        How many; scene i is the same whatever n.
-    size : int
-        Side, pixels.
-    seed : int
-        The seed of the world.
-    first : int
-        Index of the first scene.
-    """
-    import torch
-
-    from netphys.stimuli import world
-
-    kept: dict[int, torch.Tensor] = {}
-
-    def rendered(indices: np.ndarray) -> Any:
-        return world.render_scenes(indices, seed=seed, size=size)
-
-    def images(indices: np.ndarray) -> torch.Tensor:
-        missing = [int(index) for index in indices if int(index) not in kept]
-        fresh = dict(zip(missing, rendered(np.array(missing)).images)) if missing else {}
-        if n * 12 * size * size <= _KEPT_BYTES:
-            kept.update(fresh)
-        return torch.stack([fresh[int(index)] if int(index) in fresh else kept[int(index)] for index in indices])
-
-    metadata = world.scene_latents(np.arange(first, first + n), seed=seed).to_frame()
-    metadata.insert(0, "stimulus_id", [f"scene-{seed}-{index:06d}" for index in range(first, first + n)])
-    if "category" not in metadata:
-        metadata.insert(1, "category", metadata["object"])
-    source = Generated(
-        {
-            "image": images,
-            "masks": lambda indices: rendered(indices).masks,
-            "boxes": lambda indices: rendered(indices).boxes,
-            "latents": lambda indices: world.latent_features(world.scene_latents(indices, seed=seed))[0],
-        },
-        {
-            "world": "scenes",
-            "version": world.WORLD_VERSION,
-            "code": code_digest("stimuli/world"),
-            "size": size,
-            "seed": seed,
-        },
-        first=first,
+    raise StimulusError(
+        f"stimuli are a StimulusSet, an address, an array of images (stimulus, 3, y, x) or a torch Dataset, not {kind}"
     )
-    return StimulusSet(source, metadata, name="world:scenes")
+
+
+def _opened(body: str, query: Query, seed: int, skip_broken: bool) -> StimulusSet:
+    """Open what the body of an address says; each reader takes its options from the query."""
+    scheme, colon, name = body.partition(":")
+    if colon and scheme in _SCHEMES:
+        return _SCHEMES[scheme](name, query, seed)
+    path = Path(body)
+    if path.is_dir() or (path.is_file() and path.suffix.lower() == ".zip"):
+        return _folder(path, query, skip_broken)
+    if path.is_file():
+        return _file(path, query, skip_broken)
+    if colon and "/" not in scheme and "." not in scheme:
+        raise AddressError(f"no kind of stimuli {scheme!r} in {body!r}{near(scheme, _SCHEMES)}")
+    raise AddressError(
+        f"no stimuli at {query.address!r}: there is no such folder or file below {Path.cwd()}, and it is not "
+        "world:scenes?n=100 or classic:gratings"
+    )
+
+
+def _folder(path: Path, query: Query, skip_broken: bool) -> StimulusSet:
+    """Read a folder or a zip: of single stimuli, of pairs, of frames that make clips, of sounds at one rate."""
+    fields = query.take("fields", _fields, None)
+    left, right = (query.take(key, str, "") for key in ("left", "right"))
+    disparity = query.take("disparity", str, "")
+    clips = _options(query, {"length": integer(1), "step": integer(1), "every": integer(1)})
+    rate = query.take("rate", integer(1, 1_000_000), None)
+    chosen = [bool(left or right or disparity), bool(clips), rate is not None]
+    if sum(chosen) > 1:
+        raise AddressError(
+            f"{query.address!r}: pairs (left, right), clips (length) and sounds (rate) exclude each other"
+        )
+    if chosen[0]:
+        pairs = {"left": left or "left", "right": right or "right", "disparity": disparity or None}
+        return StimulusSet.from_stereo(path, **pairs, fields=fields, skip_broken=skip_broken)
+    if chosen[1]:
+        return StimulusSet.from_video(path, **clips)
+    if chosen[2]:
+        return StimulusSet.from_sounds(path, rate=rate, fields=fields, skip_broken=skip_broken)
+    return StimulusSet.from_folder(path, fields=fields, skip_broken=skip_broken)
+
+
+def _file(path: Path, query: Query, skip_broken: bool) -> StimulusSet:
+    """Read a file that holds a whole set."""
+    suffix = path.suffix.lower()
+    if suffix in _HDF5:
+        return StimulusSet.from_hdf5(path, **_options(query, dict.fromkeys(("dataset", "ids", "order"), str)))
+    if suffix == ".csv":
+        return StimulusSet.from_brainio(path, query.take("archive", str, None), skip_broken=skip_broken)
+    if suffix in CLIP_SUFFIXES:
+        return StimulusSet.from_video(path, **_options(query, dict.fromkeys(("length", "step", "every"), integer(1))))
+    if suffix == ".txt":
+        return StimulusSet.from_text(path, **_options(query, {"unit": str}))
+    raise StimulusError(
+        f"{path} is a file; stimuli are a folder of images, a zip of one, an HDF5 file, a BrainIO CSV, a film, a text, "
+        "or world:scenes?n=100"
+    )
+
+
+def _options(query: Query, known: dict[str, Callable[[str], Any]]) -> dict[str, Any]:
+    """Take the options that the address names; the reader has defaults for the others."""
+    taken = {key: query.take(key, convert, None) for key, convert in known.items()}
+    return {key: value for key, value in taken.items() if value is not None}
+
+
+def _fields(text: str) -> dict[str, str]:
+    """Read ``image=color,depth=depth:values``."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(field and equals and column for field, equals, column in pairs):
+        raise ValueError("say FIELD=COLUMN or FIELD=COLUMN:KIND, several with commas")
+    return {field: column for field, _, column in pairs}
+
+
+def _world(name: str, query: Query, seed: int) -> StimulusSet:
+    from netphys.stimuli.scene_sets import load_world
+
+    return load_world(name, query, seed=seed)
+
+
+def _classic(name: str, query: Query, seed: int) -> StimulusSet:
+    from netphys.stimuli.classic.addresses import load_classic
+
+    return load_classic(name, query, seed=seed)
+
+
+def _torchvision(name: str, query: Query, seed: int) -> StimulusSet:
+    root = query.take("root", str, "")
+    if not root:
+        raise AddressError(f"{query.address!r} does not say where the set lies; add ?root=FOLDER")
+    options = dict(query.values)  # torchvision's own options: the reader checks them against its signature
+    query.values.clear()
+    return StimulusSet.from_torchvision(name, root, **options)
+
+
+_SCHEMES = {"world": _world, "classic": _classic, "torchvision": _torchvision}
