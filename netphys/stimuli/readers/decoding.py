@@ -16,7 +16,15 @@ from netphys.errors import StimulusError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "decode_image", "decode_picture", "decode_values", "opened"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "decode_image",
+    "decode_picture",
+    "decode_values",
+    "opened",
+    "picture_pixels",
+]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 MAX_PIXELS = 64_000_000  # a stimulus of 8000 x 8000; more is a decompression bomb or a mistake
@@ -49,13 +57,24 @@ def decode_image(file: Path | BinaryIO, *, name: str | None = None) -> np.ndarra
 
 def decode_picture(file: Path | BinaryIO, *, name: str | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
     """Decode an image file, as :func:`decode_image`; and say in words what was done to it."""
+    with _decoding(file, name) as image:
+        return picture_pixels(image)
+
+
+def picture_pixels(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Convert a PIL image to uint8 (3, y, x), as files are; say in words how.
+
+    Raises
+    ------
+    StimulusError
+        If it holds floats, which have no defined white. Of a damaged file PIL raises anything.
+    """
     from PIL import ImageOps
 
-    with _decoding(file, name) as image:
-        deep = _is_deep(image)
-        image.load()
-        turned = image.getexif().get(_ORIENTATION, 1) not in (0, 1)
-        pixels, said = _rgb(ImageOps.exif_transpose(image) if turned else image)
+    deep = _is_deep(image)
+    image.load()
+    turned = image.getexif().get(_ORIENTATION, 1) not in (0, 1)
+    pixels, said = _rgb(ImageOps.exif_transpose(image) if turned else image)
     words = [*said, *["16 bit colours cut to 8"] * deep, *["turned as EXIF says"] * turned]
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)), tuple(words)
 

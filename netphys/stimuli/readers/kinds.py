@@ -19,7 +19,7 @@ from netphys.stimuli.readers.decoding import IMAGE_SUFFIXES
 
 __all__ = ["CLIP_SUFFIXES", "KINDS", "SOUND_SUFFIXES", "FieldColumn", "Kind", "decode_file", "field_columns", "kind_of"]
 
-CLIP_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".gif")
+CLIP_SUFFIXES = (".mp4", ".m4v", ".mkv", ".mov", ".avi", ".webm", ".gif", ".apng")
 SOUND_SUFFIXES = (".wav",)
 _TEXT_SUFFIXES = (".txt",)
 _NUMBER_SUFFIXES = (".npy",)
