@@ -1,0 +1,241 @@
+"""Random-dot kinematograms: a motion that no single frame shows.
+
+From frame to frame a share of the dots, the coherence, moves in one direction; the others are put anywhere. Dots that
+leave the field come in at the opposite side, so every frame alone is strewn evenly, whatever moves.
+
+References
+----------
+Newsome W.T., Pare E.B. (1988). A selective impairment of motion perception following lesions of the middle temporal
+visual area. J Neurosci 8, 2201-2211. doi:10.1523/JNEUROSCI.08-06-02201.1988
+Britten K.H., Shadlen M.N., Newsome W.T., Movshon J.A. (1992). The analysis of visual motion. J Neurosci 12, 4745-4765.
+doi:10.1523/JNEUROSCI.12-12-04745.1992
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from netphys.errors import OptionError, near
+from netphys.provenance import code_digest
+from netphys.seeds import generator
+from netphys.stimuli.classic.dots import check_dots, draw_dots
+from netphys.stimuli.classic.screen import Screen
+from netphys.stimuli.sources import Generated
+from netphys.stimuli.stimulus_set import StimulusSet
+
+__all__ = ["kinematograms"]
+
+Aperture = Literal["circle", "square"]
+Signal = Literal["anew", "fixed"]
+Polarity = Literal["both", "light", "dark"]
+
+_DOT_PIXELS = 3.0  # side of a dot where none is said
+_CODE = ("dots", "kinematograms", "screen")
+_WORDS = {"aperture": ("circle", "square"), "signal": ("anew", "fixed"), "polarity": ("both", "light", "dark")}
+
+
+@dataclass(frozen=True)
+class _Motion:
+    """All that kinematograms have in common; lengths in units, time in frames."""
+
+    step: float  # units a frame
+    n_frames: int
+    n_dots: int
+    dot_size: float
+    lifetime: int | None
+    aperture: Aperture
+    aperture_size: float
+    signal: Signal
+    polarity: Polarity
+    contrast: float
+
+
+def kinematograms(
+    n: int | None = None,
+    *,
+    coherence: float | Sequence[float] = 1.0,
+    direction: float | Sequence[float] = (0.0, 90.0, 180.0, 270.0),
+    speed: float | None = None,
+    n_frames: int = 16,
+    frame_rate: float = 30.0,
+    density: float = 0.1,
+    dot_size: float | None = None,
+    lifetime: int | None = None,
+    aperture: Aperture = "circle",
+    aperture_size: float | None = None,
+    signal: Signal = "anew",
+    polarity: Polarity = "both",
+    contrast: float = 1.0,
+    size: int = 64,
+    degrees: float | None = None,
+    seed: int = 0,
+) -> StimulusSet:
+    """Random-dot kinematograms: clips, field ``clip``.
+
+    Parameters
+    ----------
+    n : int, optional
+        How many. Stimulus i has combination i, modulo their number, of directions and coherences. Default: one of each.
+    coherence : float or sequence of float
+        Share of dots, of those that live on, that move in the direction from one frame to the next, in [0, 1]; it is met
+        to the nearest dot in each frame. The others are put anywhere.
+    direction : float or sequence of float
+        Where signal dots move to, degrees counter-clockwise from the right.
+    speed : float, optional
+        Units a second. Default: 2 pixels a frame.
+    n_frames : int
+        Frames of a clip.
+    frame_rate : float
+        Frames a second.
+    density : float
+        Area of all dots over the area of the field, in (0, 4].
+    dot_size : float, optional
+        Side of a dot, units. Default: 3 pixels.
+    lifetime : int, optional
+        Frames after which a dot is put anywhere; ages are staggered, so that 1 / lifetime of the dots are put anew in
+        each frame. Default: no end. With it the share of all dots that moves on is coherence * (1 - 1 / lifetime).
+    aperture : {"circle", "square"}
+        Where dots are seen. They wrap around in the square that holds it.
+    aperture_size : float, optional
+        Diameter or side, units. Default: the screen.
+    signal : {"anew", "fixed"}
+        Which dots are signal: chosen anew in each frame, so that none can be followed for long (Britten et al. 1992); or
+        the same dots all the time.
+    polarity : {"both", "light", "dark"}
+        Of dots on mean grey; both: half of them each.
+    contrast : float
+        (Lmax - Lmin) / (Lmax + Lmin) of light and dark dots, in (0, 1].
+    size, degrees
+        See :class:`~netphys.stimuli.classic.screen.Screen`.
+    seed : int
+        Stimulus i is the same whatever n.
+
+    Returns
+    -------
+    StimulusSet
+        Field ``clip`` (stimulus, t, 3, y, x) float32 in [0, 1].
+
+    Raises
+    ------
+    OptionError
+        If an option is outside what it means.
+
+    Examples
+    --------
+    >>> moving = kinematograms(coherence=[0.1, 0.5], direction=[0, 180], n_frames=8, size=32)
+    >>> moving.get([0], "clip").shape, moving.metadata["coherence"].tolist()
+    (torch.Size([1, 8, 3, 32, 32]), [0.1, 0.5, 0.1, 0.5])
+    """
+    import pandas as pd
+
+    screen = Screen(size, degrees)
+    dot = _DOT_PIXELS / screen.pixels_per_unit if dot_size is None else float(dot_size)
+    field = screen.extent if aperture_size is None else float(aperture_size)
+    moved = 2.0 * frame_rate / screen.pixels_per_unit if speed is None else float(speed)
+    check_dots(screen, density=density, dot_size=dot, contrast=contrast)
+    _check_words(aperture=aperture, signal=signal, polarity=polarity)
+    if not 0 < field <= screen.extent or not frame_rate > 0 or n_frames < 1 or moved < 0:
+        raise OptionError(
+            f"aperture_size={field:g}, frame_rate={frame_rate:g}, n_frames={n_frames}, speed={moved:g}: an aperture is at "
+            f"most the screen, {screen.extent:g} {screen.unit}s; rates and frames are above 0, speeds not below"
+        )
+    n_dots = max(1, round(density * field**2 / dot**2))
+    motion = _Motion(
+        moved / frame_rate, n_frames, n_dots, dot, lifetime, aperture, field, signal, polarity, float(contrast)
+    )
+    conditions = [(float(a), float(c)) for a, c in product(np.atleast_1d(direction), np.atleast_1d(coherence))]
+    count = len(conditions) if n is None else n
+    _check(motion, conditions, count)
+    shown = [conditions[index % len(conditions)] for index in range(count)]
+    table = pd.DataFrame(
+        {
+            "stimulus_id": [f"kinematogram-{seed}-{index:06d}" for index in range(count)],
+            "direction": [angle for angle, _ in shown],
+            "coherence": [share for _, share in shown],
+            "speed": moved,
+            "frame_rate": float(frame_rate),
+            "n_dots": n_dots,
+            "dot_size": dot,
+            "unit": screen.unit,
+        }
+    )
+    return StimulusSet(_source(screen, motion, conditions, seed), table, name="kinematograms")
+
+
+def _check_words(**said: str) -> None:
+    """Refuse an option's word that there is not."""
+    for option, word in said.items():
+        if word not in _WORDS[option]:
+            raise OptionError(f"no {option} {word!r}{near(word, _WORDS[option])}")
+
+
+def _check(motion: _Motion, conditions: list[tuple[float, float]], count: int) -> None:
+    """Refuse what is no kinematogram."""
+    if count < 1 or not conditions:
+        raise OptionError(f"{count} kinematograms of {len(conditions)} conditions; at least one of each")
+    odd = next((share for _, share in conditions if not 0 <= share <= 1), None)
+    if odd is not None:
+        raise OptionError(f"coherence={odd:g}: a share of the dots, 0 to 1")
+    if motion.lifetime is not None and motion.lifetime < 2:
+        raise OptionError(f"lifetime={motion.lifetime}: at least 2 frames, or nothing moves; None: no end")
+    if motion.step >= motion.aperture_size / 2:
+        raise OptionError(
+            f"a step of {motion.step:g} a frame is not told from one in the opposite direction: it is half the aperture, "
+            f"{motion.aperture_size:g}, or more"
+        )
+
+
+def _source(screen: Screen, motion: _Motion, conditions: list[tuple[float, float]], seed: int) -> Generated:
+    def clips(indices: np.ndarray) -> Tensor:
+        return torch.stack([clip(int(index)) for index in indices])
+
+    def clip(index: int) -> Tensor:
+        angle, share = conditions[index % len(conditions)]
+        x, y, sign = _tracks(motion, angle, share, generator(seed, "kinematogram", index))
+        frames = [_frame(screen, motion, across, up, sign) for across, up in zip(x, y)]
+        return torch.from_numpy(np.stack(frames))[:, None].expand(-1, 3, -1, -1)
+
+    recipe = asdict(motion) | {
+        "made": "kinematograms",
+        "screen": asdict(screen),
+        "conditions": conditions,
+        "seed": seed,
+        "code": code_digest(*(f"stimuli/classic/{file}" for file in _CODE)),
+    }
+    return Generated({"clip": clips}, recipe)
+
+
+def _frame(screen: Screen, motion: _Motion, x: np.ndarray, y: np.ndarray, sign: np.ndarray) -> np.ndarray:
+    """Draw the dots that are in the aperture."""
+    shown = np.hypot(x, y) < motion.aperture_size / 2 if motion.aperture == "circle" else np.ones(len(x), dtype=bool)
+    return draw_dots(screen, x[shown], y[shown], sign[shown], dot_size=motion.dot_size, contrast=motion.contrast)
+
+
+def _tracks(
+    motion: _Motion, direction: float, coherence: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where each dot is in each frame, x and y (t, dot) in units; and 1 light or -1 dark (dot,)."""
+    count, half = motion.n_dots, motion.aperture_size / 2
+    places = np.empty((motion.n_frames, 2, count))
+    places[0] = rng.uniform(-half, half, (2, count))
+    sign = rng.permutation(np.where(np.arange(count) % 2, -1.0, 1.0)) if motion.polarity == "both" else np.ones(count)
+    sign = -sign if motion.polarity == "dark" else sign
+    age = rng.permutation(count)  # staggered; of every `lifetime` dots one dies in each frame
+    rank = rng.permutation(count)
+    step = motion.step * np.array([[np.cos(np.deg2rad(direction))], [np.sin(np.deg2rad(direction))]])
+    for time in range(1, motion.n_frames):
+        dies = np.zeros(count, bool) if motion.lifetime is None else (age + time) % motion.lifetime == 0
+        rank = rng.permutation(count) if motion.signal == "anew" else rank
+        order = np.argsort(np.where(dies, count, 0) + rank)
+        moves = np.zeros(count, bool)
+        moves[order[: round(coherence * int((~dies).sum()))]] = True  # those that die are last in the order
+        anywhere = rng.uniform(-half, half, (2, count))
+        places[time] = np.where(moves, (places[time - 1] + step + half) % (2 * half) - half, anywhere)
+    return places[:, 0], places[:, 1], sign

@@ -1,0 +1,8 @@
+"""Random dots: a figure in depth, or a motion, that no single picture shows (Julesz 1971; Newsome & Pare 1988)."""
+
+from __future__ import annotations
+
+from netphys.stimuli.classic.kinematograms import kinematograms
+from netphys.stimuli.classic.stereograms import stereograms
+
+__all__ = ["kinematograms", "stereograms"]
