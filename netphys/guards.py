@@ -39,7 +39,9 @@ def translating(path: Path, kind: str) -> Iterator[None]:
         ) from error
 
 
-def require_claim(path: Path, what: str, *, claimed: int, stored: int, budget: int = BUDGET) -> None:
+def require_claim(
+    path: Path, what: str, *, claimed: int, stored: int, budget: int = BUDGET, ratio: int = RATIO
+) -> None:
     """Refuse a claim of more memory than the bytes on disk can mean.
 
     Parameters
@@ -52,30 +54,32 @@ def require_claim(path: Path, what: str, *, claimed: int, stored: int, budget: i
         Bytes it says it becomes in memory, bytes it has on disk.
     budget : int
         Bytes it may become.
+    ratio : int
+        Bytes in memory that a byte on disk may become.
 
     Raises
     ------
     FileError
-        If the claim is above the budget, or above 200 times what is stored.
+        If the claim is above the budget, or above the ratio.
     """
     if claimed > budget:
         raise FileError(
             f"{path}: {what} claims {claimed / 1e9:.1f} GB, more than the {budget / 1e9:.1f} GB a file may take; "
             "save the part that is needed"
         )
-    if claimed > _FREE and claimed > RATIO * stored:
+    if claimed > _FREE and claimed > ratio * stored:
         raise FileError(
-            f"{path}: {what} claims {claimed} bytes from {stored} bytes on disk, more than {RATIO}:1; "
+            f"{path}: {what} claims {claimed} bytes from {stored} bytes on disk, more than {ratio}:1; "
             "it is no honest file, or save it uncompressed"
         )
 
 
 @contextmanager
-def guarded_hdf5(path: Path, *, budget: int = BUDGET) -> Iterator[Any]:
+def guarded_hdf5(path: Path, *, budget: int = BUDGET, ratio: int = RATIO) -> Iterator[Any]:
     """Open an HDF5 file to read after seeing that it points nowhere but into itself.
 
     Yields the open ``h5py.File``. Whatever HDF5 raises inside the block becomes one line. `budget` is how many bytes
-    the file may claim; a file that is read in pieces may claim more than one that is read whole.
+    the file may claim; a file that is read in pieces may claim more than one that is read whole, and a higher `ratio`.
 
     Raises
     ------
@@ -85,7 +89,7 @@ def guarded_hdf5(path: Path, *, budget: int = BUDGET) -> Iterator[Any]:
     import h5py
 
     with translating(path, "HDF5"), h5py.File(path, "r") as file:
-        _walk(path, file, budget)
+        _walk(path, file, budget, ratio)
         yield file
 
 
@@ -99,7 +103,7 @@ def is_hdf5(path: Path) -> bool:
     return False
 
 
-def _walk(path: Path, root: Any, budget: int) -> None:
+def _walk(path: Path, root: Any, budget: int, ratio: int) -> None:
     """Visit every object once, by hard links only, and check what it claims."""
     import h5py
 
@@ -125,11 +129,11 @@ def _walk(path: Path, root: Any, budget: int) -> None:
             if isinstance(item, h5py.Group):
                 waiting.append(item)
             elif isinstance(item, h5py.Dataset):
-                total += _dataset(path, item, budget)
+                total += _dataset(path, item, budget, ratio)
     require_claim(path, "the whole file", claimed=total, stored=total, budget=budget)
 
 
-def _dataset(path: Path, dataset: Any, budget: int) -> int:
+def _dataset(path: Path, dataset: Any, budget: int, ratio: int) -> int:
     """Check one dataset; return the bytes that it claims."""
     if dataset.external:
         raise FileError(f"{path}: {dataset.name} keeps its bytes in another file, which is not read; copy them in")
@@ -140,7 +144,8 @@ def _dataset(path: Path, dataset: Any, budget: int) -> int:
     claimed = int(dataset.dtype.itemsize)
     for length in dataset.shape:
         claimed *= int(length)
-    require_claim(path, dataset.name, claimed=claimed, stored=int(dataset.id.get_storage_size()), budget=budget)
+    stored = int(dataset.id.get_storage_size())
+    require_claim(path, dataset.name, claimed=claimed, stored=stored, budget=budget, ratio=ratio)
     return claimed
 
 

@@ -1,23 +1,20 @@
 """The stimuli's metadata in a recording: columns of strings, numbers and booleans, one row a stimulus.
 
-In the file it is the group ``/stimuli``: a plain dataset a column (strings as UTF-8 of fixed length), its true name the
-attribute ``column``, the order of columns the group's attribute ``columns``. Files made before have no such group.
+In the file it is the group ``/stimuli`` of :mod:`netphys.hdf5_columns`. Files made before have no such group.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import numpy as np
 
+from netphys import hdf5_columns
 from netphys.errors import RecordingError
+from netphys.hdf5_columns import Columns, metadata_frame, stored_bytes, table_digest, write_columns
 from netphys.matching import match_stimuli
-from netphys.provenance import digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,57 +24,10 @@ __all__ = [
     "write_columns",
 ]  # fmt: skip
 
-log = logging.getLogger(__name__)
-
-Columns = Mapping[str, np.ndarray]  # strings are arrays of Python's strings (dtype object)
-
-GROUP = "stimuli"
-_MOST = 10_000  # columns; a table of more is no description of stimuli
-_NAME_BYTES = 200  # of a column's name: HDF5 keeps it as a link and an attribute
-
 
 def plain_columns(table: pd.DataFrame, stimulus_ids: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the columns that a recording keeps: ``stimulus_id`` first, then strings, numbers and booleans.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        One row a stimulus, in the order of `stimulus_ids`; its own column ``stimulus_id`` is not used.
-    stimulus_ids : sequence of str
-        One a row.
-
-    Returns
-    -------
-    dict of str to array (stimulus,)
-        Missing strings are ``""``, missing whole numbers and booleans make a column of floats with NaN. Columns of
-        anything else are left out, and the log says which.
-    """
-    found = {"stimulus_id": np.array(list(stimulus_ids), dtype=object)}
-    left_out = []
-    for place, name in enumerate(map(str, table.columns)):
-        if name == "stimulus_id":
-            continue
-        values = _plain(table.iloc[:, place])
-        odd = name in found or not _writable(name) or not name or len(name.encode(errors="replace")) > _NAME_BYTES
-        if values is None or odd or len(found) >= _MOST:
-            left_out.append(name)
-        else:
-            found[name] = values
-    if left_out:
-        log.warning(
-            "%d column(s) of the stimuli's metadata are not strings, numbers or booleans of one name each and are not "
-            "kept with the recording: %s",
-            len(left_out),
-            ", ".join(map(repr, left_out[:3])),
-        )
-    return found
-
-
-def metadata_frame(columns: Columns, rows: np.ndarray | None) -> pd.DataFrame:
-    """Make the table of some rows; a copy."""
-    import pandas as pd
-
-    return pd.DataFrame({name: values if rows is None else values[rows] for name, values in columns.items()}, copy=True)
+    """Return the columns that a recording keeps: see :func:`netphys.hdf5_columns.plain_columns`."""
+    return hdf5_columns.plain_columns(table, stimulus_ids, keeper="the recording")
 
 
 def aligned(table: pd.DataFrame, stimulus_ids: Sequence[str], *, name: str) -> pd.DataFrame:
@@ -98,35 +48,6 @@ def aligned(table: pd.DataFrame, stimulus_ids: Sequence[str], *, name: str) -> p
     return table
 
 
-def table_digest(columns: Columns) -> str:
-    """Digest the columns, with their names, kinds and values; their order does not count."""
-    return digest({name: _said(values) for name, values in columns.items()})
-
-
-def write_columns(root: Any, columns: Columns) -> None:
-    """Write the group ``/stimuli`` of an open HDF5 file."""
-    import h5py
-
-    group = root.create_group(GROUP)
-    names = list(columns)
-    for name in names:
-        values = columns[name]
-        if values.dtype.kind == "O":
-            texts = [each.encode() for each in values]
-            kind = h5py.string_dtype("utf-8", max([1, *map(len, texts)]))
-            data = group.create_dataset(_escaped(name), data=np.array(texts, dtype=kind))
-        else:
-            data = group.create_dataset(_escaped(name), data=values)
-        data.attrs["column"] = name
-    group.attrs["columns"] = json.dumps(names) if len(json.dumps(names)) < 32_000 else ""
-
-
-def stored_bytes(columns: Columns) -> int:
-    """Bytes that the group takes in the file, with room to spare."""
-    texts = sum(len(v) * max([1, *(len(each.encode()) for each in v)]) for v in columns.values() if v.dtype.kind == "O")
-    return texts + sum(v.nbytes for v in columns.values() if v.dtype.kind != "O") + 4096 * (len(columns) + 1)
-
-
 def read_columns(path: Path, file: Any, n_stimuli: int) -> dict[str, np.ndarray] | None:
     """Read the group ``/stimuli`` of an open, guarded file; None where there is none.
 
@@ -135,88 +56,4 @@ def read_columns(path: Path, file: Any, n_stimuli: int) -> dict[str, np.ndarray]
     RecordingError
         If something in it is not what :func:`write_columns` writes.
     """
-    import h5py
-
-    if GROUP not in file:
-        return None
-    group = file[GROUP]
-    if not isinstance(group, h5py.Group) or len(group) > _MOST:
-        raise RecordingError(f"{path}: /{GROUP} is no group of at most {_MOST} columns; record it again")
-    found = {}
-    for key in group:
-        name, values = _read(path, group[key], key, n_stimuli)
-        found[name] = values
-    if len(found) != len(group) or "stimulus_id" not in found:
-        raise RecordingError(f"{path}: /{GROUP} does not name its stimuli; record it again")
-    order = _order(group, found)
-    return {name: found[name] for name in order}
-
-
-def _plain(column: pd.Series) -> np.ndarray | None:
-    """Return a column as plain values; None if it has other things in it."""
-    import pandas as pd
-
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
-    missing = column.isna().to_numpy()
-    kind = getattr(column.dtype, "kind", "O")
-    if kind in "biu" and missing.any():
-        return column.astype("float64").to_numpy(dtype=np.float64, na_value=np.nan)
-    if kind in "biuf":
-        values = column.to_numpy(dtype=getattr(column.dtype, "numpy_dtype", None))
-        return np.ascontiguousarray(values.astype(values.dtype.newbyteorder("="))) if values.itemsize <= 8 else None
-    if kind not in "OTU":
-        return None
-    texts = ["" if gone else each for each, gone in zip(column, missing)]
-    known = all(isinstance(each, str) and _writable(each) for each in texts)
-    return np.array(texts, dtype=object) if known else None
-
-
-def _writable(text: str) -> bool:
-    """Tell whether HDF5 gives a text back as it was: UTF-8, no NUL."""
-    try:
-        return b"\0" not in text.encode()
-    except UnicodeEncodeError:
-        return False
-
-
-def _said(values: np.ndarray) -> list[Any]:
-    return ["str", [str(each) for each in values]] if values.dtype.kind == "O" else [values.dtype.str, values]
-
-
-def _escaped(name: str) -> str:
-    """Make a column's name one HDF5 name."""
-    return quote(name, safe="#:[]() ").replace(".", "%2E")
-
-
-def _read(path: Path, data: Any, key: str, n: int) -> tuple[str, np.ndarray]:
-    """Check and read one column."""
-    import h5py
-
-    wanted = f"{path}: column {key!r} of /{GROUP} is no plain column of {n} rows; record it again"
-    if not isinstance(data, h5py.Dataset) or data.shape != (n,):
-        raise RecordingError(wanted)
-    name = data.attrs.get("column")
-    if not isinstance(name, str) or _escaped(name) != key:
-        raise RecordingError(f"{path}: column {key!r} of /{GROUP} does not say its name; record it again")
-    text = h5py.check_string_dtype(data.dtype)
-    if text is None:
-        if data.dtype.kind not in "biuf" or data.dtype.itemsize > 8:
-            raise RecordingError(wanted)
-        return name, data[:]
-    if text.length is None:  # a string of any length may claim any memory
-        raise RecordingError(wanted)
-    try:
-        return name, np.array([each.decode() for each in data[:]], dtype=object)
-    except UnicodeDecodeError:
-        raise RecordingError(f"{path}: column {key!r} of /{GROUP} is not UTF-8; record it again") from None
-
-
-def _order(group: Any, found: Mapping[str, Any]) -> list[str]:
-    """Return the columns in the order that the group says; in the file's order where it does not."""
-    try:
-        said = json.loads(group.attrs.get("columns", ""))
-    except (ValueError, TypeError, RecursionError):
-        said = []
-    known = [each for each in said if isinstance(each, str) and each in found] if isinstance(said, list) else []
-    return list(dict.fromkeys([*known, *found]))
+    return hdf5_columns.read_columns(path, file, n_stimuli, error=RecordingError, remedy="record it again")
