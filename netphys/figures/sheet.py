@@ -63,10 +63,9 @@ def sheet_figure(
             ax = figure.add_axes(_within(box, 0.015))
             draw_stimulus(stimuli, int(place), ax, field=field)
             if caption:
-                ax.text(
-                    0.5, -0.02, _short(metadata[caption].iloc[place], side), transform=ax.transAxes, parse_math=False,
-                    ha="center", va="top", fontsize=5, clip_on=False,
-                )  # fmt: skip
+                words = _short(metadata[caption].iloc[place], side)
+                middle, line = (column + 0.5) * side / width, bottom + 0.93 * below / height
+                figure.text(middle, line, words, ha="center", va="top", fontsize=5, parse_math=False)
     return figure
 
 

@@ -77,6 +77,10 @@ def _stimuli(made: Made) -> str:
             ", generated scenes of textured, shaded objects on backgrounds; the kind of scene decides which objects "
             "are likely, and every latent variable is known"
         )
+    if made.stimuli.conversions:
+        text += "; files were converted: " + ", ".join(f"{word} ({n})" for word, n in made.stimuli.conversions.items())
+    if made.stimuli.treatment:
+        text += f"; before they were shown they were treated: `{made.stimuli.treatment}`"
     if made.stimuli.left_out:
         text += f"; {len(made.stimuli.left_out)} broken files were left out"
     return text + "."

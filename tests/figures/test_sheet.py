@@ -33,9 +33,9 @@ def test_rows_are_read_from_the_top_left():
 
 
 def test_captions_are_shortened_and_numbers_rounded():
-    named = sheet_figure(SHOWN[:3], caption="name").axes[0].texts[0].get_text()
+    named = sheet_figure(SHOWN[:3], caption="name").texts[0].get_text()
     assert named.endswith("…") or named == "a very long name of a stimulus"
-    assert sheet_figure(SHOWN[1:2], caption="level").axes[0].texts[0].get_text() == "0.3333"
+    assert sheet_figure(SHOWN[1:2], caption="level").texts[0].get_text() == "0.3333"
     with pytest.raises(OptionError, match="has no column 'nmae'; near: 'name'"):
         sheet_figure(SHOWN, caption="nmae")
     with pytest.raises(OptionError, match="at least 1 stimulus"):
