@@ -47,8 +47,8 @@ class Screen:
     degrees: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.size <= _LARGEST:
-            raise OptionError(f"size={self.size}: a screen has 1 to {_LARGEST} pixels a side")
+        if isinstance(self.size, bool) or not isinstance(self.size, int) or not 0 < self.size <= _LARGEST:
+            raise OptionError(f"size={self.size}: a screen has a whole number of pixels a side, 1 to {_LARGEST}")
         if self.degrees is not None and not 0 < self.degrees <= 360:
             raise OptionError(f"degrees={self.degrees}: a screen is between 0 and 360 degrees wide")
 
@@ -69,5 +69,7 @@ class Screen:
 
     def grid(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Return x to the right (1, size) and y up (size, 1) of the pixels' centres, in units, float64."""
-        along = (torch.arange(self.size, dtype=torch.float64, device=device) - (self.size - 1) / 2) / self.pixels_per_unit
+        along = (
+            torch.arange(self.size, dtype=torch.float64, device=device) - (self.size - 1) / 2
+        ) / self.pixels_per_unit
         return along[None, :], -along[:, None]
