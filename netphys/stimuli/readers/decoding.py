@@ -6,6 +6,9 @@ Conversions are explicit, and said: grey is repeated in three channels, a palett
 
 from __future__ import annotations
 
+import logging
+import os
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -26,8 +29,14 @@ __all__ = [
     "picture_pixels",
 ]
 
+log = logging.getLogger(__name__)
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 MAX_PIXELS = 64_000_000  # a stimulus of 8000 x 8000; more is a decompression bomb or a mistake
+_FREE_PIXELS = 16_000_000  # of an image of any size on disk
+_PIXELS_A_BYTE = (
+    1100  # of larger ones: deflate reaches 1032, photographs 10; memory is taken before a file's end is met
+)
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 _MID_GREY = 127
 _ORIENTATION = 0x0112  # EXIF
@@ -108,11 +117,16 @@ class _decoding:
 
     def __enter__(self) -> Image.Image:
         try:
+            n_bytes = _n_bytes(self._file)
             self._image = opened(self._file)
-            if self._image.width * self._image.height > MAX_PIXELS:
-                shown = f"{self._image.width} x {self._image.height} pixels, over {MAX_PIXELS}"
+            claim = f"{self._image.width} x {self._image.height} pixels"
+            n_pixels = self._image.width * self._image.height
+            if n_pixels > MAX_PIXELS:
                 self._image.close()
-                raise StimulusError(f"image {self._called} has {shown}")
+                raise StimulusError(f"image {self._called} has {claim}, over {MAX_PIXELS}")
+            if n_pixels > max(_FREE_PIXELS, _PIXELS_A_BYTE * n_bytes):
+                self._image.close()
+                raise StimulusError(f"image {self._called} is broken: it claims {claim} from {n_bytes} bytes")
         except Exception as error:
             raise self._said(error) from None
         return self._image
@@ -140,9 +154,30 @@ class _decoding:
 
 def opened(file: Path | BinaryIO) -> Image.Image:
     """Open an image of a format that is read here; its pixels are not decoded yet."""
-    from PIL import Image
+    from PIL import Image, ImageFile
 
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        _say_truncated()
     return Image.open(file, formats=_FORMATS)
+
+
+def _n_bytes(file: Path | BinaryIO) -> int:
+    """Count the bytes of a file; an open one is left where it was."""
+    if isinstance(file, Path):
+        return file.stat().st_size
+    here = file.tell()
+    n_bytes = file.seek(0, os.SEEK_END)
+    file.seek(here)
+    return n_bytes
+
+
+@lru_cache(maxsize=1)
+def _say_truncated() -> None:
+    """Say once that somebody's switch hides broken images."""
+    log.warning(
+        "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on in this program: images that are cut off are shown grey from there "
+        "on, and not named as broken; set it to False"
+    )
 
 
 def _is_deep(image: Image.Image) -> bool:

@@ -21,7 +21,7 @@ from netphys._version import __version__
 from netphys.errors import FileError, NetphysError, OptionError, OutputError, StimulusError, near
 from netphys.files import committing, ensure_folder
 from netphys.guards import guarded_hdf5, is_hdf5
-from netphys.hdf5_columns import Columns, plain_columns, stored_bytes, table_digest, writable, write_columns
+from netphys.hdf5_columns import Columns, plain_columns, table_digest, writable, write_columns
 from netphys.progress import bar, quiet
 from netphys.provenance import digest, provenance
 from netphys.stimuli.readers.folder import Found

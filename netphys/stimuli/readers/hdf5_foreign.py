@@ -93,7 +93,7 @@ class ForeignImages:
         if image.dtype != np.uint8:
             low, high = (float(image.min()), float(image.max())) if image.size else (0.0, 1.0)
             if not (low >= 0 and high <= 1):
-                hint = "; save them as uint8" if 0 <= low and 1 < high <= 255 else ""
+                hint = "; save them as uint8" if low >= 0 and 1 < high <= 255 else ""
                 name = self.ids[row] if len(self.ids) else str(row)
                 raise StimulusError(
                     f"{self._held.path}: stimulus {name!r} of {self._where}: float images are in [0, 1]; "
@@ -188,7 +188,7 @@ def _order(path: Path, where: str, data: Any, order: str | None) -> str:
         if data.ndim == 3 and shape[-1] == 3:
             raise StimulusError(f"{path}: {where} {shape} may be grey images or one in colour; order=nyx says grey")
         raise StimulusError(
-            f"{path}: {where} is {shape}; which axis is the stimulus, which the colour? order={' or order='.join(asked)}"
+            f"{path}: {where} is {shape}; which axis is the colour? say order={' or order='.join(asked)}"
         )
     if len(set(order)) != len(order) or set(order) not in ({"n", "y", "x"}, {"n", "y", "x", "c"}):
         raise StimulusError(f"order={order!r} is no order of n (stimulus), y, x and c (colour); say for example nyxc")

@@ -170,7 +170,7 @@ def read_kept(path: Path) -> KeptStimuli:
             raise
         except Exception:  # whatever damaged bytes lead to
             raise odd from None
-    source = KeptSource(held, record, columns["stimulus_id"])
+    source = KeptSource(held, record, [str(each) for each in columns["stimulus_id"]])
     return KeptStimuli(
         source,
         metadata_frame(columns, None),

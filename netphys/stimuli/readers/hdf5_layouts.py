@@ -90,7 +90,7 @@ class FieldWriter:
         if hasattr(self._data, "chunks") and not all(_fits(each, self._data) for each in plain):
             self._flatten()
         if hasattr(self._data, "chunks"):
-            self._data[self._done : self._done + len(plain)] = np.stack(plain)  # type: ignore[arg-type]
+            self._data[self._done : self._done + len(plain)] = np.stack(plain)
         else:
             self._append_flat(plain)
         sums = b"".join(bytes.fromhex(value_digest(each)) for each in plain)
