@@ -1,8 +1,8 @@
 """How batches of images are resized, cropped and padded: one rule for what a network wants and for what is shown.
 
 Images are floating point (..., y, x) with at least one axis before y; any device. Resizing is antialiased where an
-image becomes smaller (a triangle or cubic filter stretched by the scale), except by nearest neighbour. Where a centre
-falls between two pixels, Python's ``round`` decides: a rest of one pixel goes behind, of three pixels 2 before, 1 behind.
+image becomes smaller (a triangle or cubic filter stretched by the scale), except by nearest neighbour. What is cut off
+or added on the two sides of the centre differs by at most one pixel.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The grammar, of treatments and of the values of addresses (``?variant=phase_scra
 
     calls   = call { "|" call }
     call    = name [ "(" [ value { "," value } ] [ name "=" value { "," name "=" value } ] ")" ]
-    value   = number | word | quoted | "true" | "false" | "none" | "(" value "," [ value { "," value } ] ")"
+    value   = number | word | quoted | "true" | "false" | "none" | "(" value { "," value } [ "," ] ")"
 
 A word is letters, digits and ``_`` (``luma``), not beginning with a digit; anything else stands in quotation marks.
 A name alone is a call without arguments.
@@ -179,9 +179,9 @@ class _Parser:
             return _WORDS.get(word, word)
         if self._kind == "quoted":
             return re.sub(r"\\(.)", r"\1", self._take()[1:-1], flags=re.DOTALL)
-        if self._token == "(":
-            return self._tuple(depth)
-        self._fail("a number, a word, true, false, none or a tuple is wanted")
+        if self._token != "(":
+            self._fail("a number, a word, true, false, none or a tuple is wanted")
+        return self._tuple(depth)
 
     def _tuple(self, depth: int) -> tuple[Any, ...]:
         self._advance()

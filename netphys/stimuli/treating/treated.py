@@ -1,0 +1,260 @@
+"""A source whose pictures are treated when they are read, and how its targets are measured."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from netphys.errors import StimulusError
+from netphys.framing import pair, resized_size
+from netphys.progress import bar
+from netphys.provenance import code_digest, digest
+from netphys.stimuli.sources import Source, conversions_of, gathered
+from netphys.stimuli.treating.framing_steps import Crop, Field, Move, Pad, Resize
+from netphys.stimuli.treating.step import Picture, Target
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from netphys.stimuli.stimulus_set import StimulusSet
+    from netphys.stimuli.treatment import Treatment
+
+__all__ = ["PICTURES", "Treated", "degrees_after", "degrees_of", "treated_source"]
+
+_LOG = logging.getLogger(__name__)
+
+PICTURES = ("image", "left", "right", "clip")  # fields that are treated
+_KEPT = ("sound", "text")  # fields that are no places in the image, whatever their shape
+_CODE = ("stimuli/treatment", "stimuli/treating", "framing", "colorimetry")
+_CHUNK = 16  # stimuli read at once while measuring
+_ROUNDING = 1e-6  # beyond [0, 1] by no more than this nothing is lost by clipping
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Some stimuli of a source, what they are called and how wide they are."""
+
+    source: Source
+    rows: np.ndarray
+    ids: tuple[str, ...]
+    degrees: np.ndarray | None  # visual angle of the images' width; nan where it is not known
+
+    @classmethod
+    def of(cls, stimuli: StimulusSet) -> Shown:
+        """Take them from a set."""
+        return cls(stimuli._source, stimuli._rows, stimuli.ids, degrees_of(stimuli.metadata))
+
+    def picture(self, index: int, values: Tensor) -> Picture:
+        """Make a picture of one that was read: float32, memory of its own."""
+        single = values.to(torch.float32) / 255 if values.dtype == torch.uint8 else values.to(torch.float32).clone()
+        degrees = np.nan if self.degrees is None else self.degrees[index]
+        per_degree = float(values.shape[-1] / degrees) if degrees > 0 else None
+        return Picture(single.contiguous(), f"stimulus {self.ids[index]!r}", per_degree)
+
+
+def degrees_of(table: pd.DataFrame) -> np.ndarray | None:
+    """Read the column ``degrees``; nan where it holds no number, None where there is none."""
+    import pandas as pd
+
+    if "degrees" not in table:
+        return None
+    return pd.to_numeric(table["degrees"], errors="coerce").to_numpy(dtype=float)
+
+
+def treated_source(stimuli: StimulusSet, treatment: Treatment, like: StimulusSet | None) -> Treated:
+    """Measure the targets, and make the source of treated stimuli, numbered as in the set.
+
+    Raises
+    ------
+    StimulusError
+        If the set has no pictures.
+    """
+    shown = Shown.of(stimuli)
+    for each in (shown, *([] if like is None else [Shown.of(like)])):
+        if not any(field in PICTURES for field in each.source.fields):
+            raise StimulusError(f"{stimuli.name} has nothing to treat: {', '.join(each.source.fields)} are no pictures")
+    targets = _measured(shown if like is None else Shown.of(like), treatment)
+    fields, maps = _offered(shown, treatment)
+    return Treated(shown, treatment, targets, fields, maps)
+
+
+class Treated:
+    """Stimuli of another source, treated.
+
+    Parameters
+    ----------
+    shown : Shown
+        The stimuli as they were.
+    treatment : Treatment
+        What is done.
+    targets : sequence of Target or None
+        One a step: what it measured.
+    fields, maps : sequence of str
+        What is offered; which of it are maps that follow the image.
+    """
+
+    def __init__(
+        self,
+        shown: Shown,
+        treatment: Treatment,
+        targets: Sequence[Target | None],
+        fields: Sequence[str],
+        maps: Sequence[str],
+    ) -> None:
+        self.fields = tuple(fields)
+        self.treatment, self.targets = treatment, tuple(targets)
+        self.clipped = np.full(len(shown.rows), np.nan)  # share of a stimulus' values; nan until it is read
+        self._shown, self._maps = shown, frozenset(maps)
+        self._said = False
+        plain = [None if each is None else each.to_dict() for each in targets]
+        self._digest = digest([treatment.to_dict(), digest(plain), code_digest(*_CODE)])
+
+    def read(self, field: str, indices: np.ndarray) -> Any:
+        values = self._shown.source.read(field, self._shown.rows[indices])
+        if field in PICTURES:
+            treated = [self._treated(int(index), each) for index, each in zip(indices, values)]
+            self._say()
+            return gathered(treated)
+        if field in self._maps:
+            return gathered([self._moved(int(index), each) for index, each in zip(indices, values)])
+        return values
+
+    def digests(self, indices: np.ndarray) -> list[Any]:
+        of_source = self._shown.source.digests(self._shown.rows[indices])
+        if self._shown.degrees is None:
+            return [[each, self._digest] for each in of_source]
+        degrees = [repr(float(each)) for each in self._shown.degrees[indices]]
+        return [[each, self._digest, shown] for each, shown in zip(of_source, degrees)]
+
+    def conversions(self, indices: np.ndarray) -> list[tuple[str, ...]]:
+        """Say what was done to the files."""
+        return conversions_of(self._shown.source, self._shown.rows[indices])
+
+    def _treated(self, index: int, values: Tensor) -> Tensor:
+        """Treat one picture (3, y, x), or the frames of a clip (t, 3, y, x); count what is clipped."""
+        values = torch.as_tensor(values)
+        frames = values[None] if values.ndim == 3 else values
+        made = [_through(self._shown.picture(index, each), self.treatment, self.targets).values for each in frames]
+        beyond = sum(int(((each < -_ROUNDING) | (each > 1 + _ROUNDING)).sum()) for each in made)
+        self.clipped[index] = beyond / sum(each.numel() for each in made)
+        out = torch.stack([each.clamp(0, 1).to(torch.float32).contiguous() for each in made])
+        return out[0] if values.ndim == 3 else out
+
+    def _moved(self, index: int, values: Tensor) -> Tensor:
+        """Let a map (..., y, x) follow the image."""
+        given = torch.as_tensor(values)
+        flat = given.to(torch.float64).reshape(-1, *given.shape[-2:])
+        picture = self._shown.picture(index, given)
+        picture = Picture(flat, picture.name, picture.pixels_per_degree)
+        for step in self.treatment.steps:
+            if isinstance(step, Move):
+                picture = step.move(picture, is_map=True)
+        return picture.values.reshape(*given.shape[:-2], *picture.size).to(given.dtype)
+
+    def _say(self) -> None:
+        """Log, once, how much is clipped."""
+        read = self.clipped[~np.isnan(self.clipped)]
+        if self._said or not (read > 0).any():
+            return
+        self._said = True
+        _LOG.warning(
+            "%s: values outside [0, 1] are clipped, %.2f %% of those of the first %d stimuli read; "
+            "netphys.stimuli.statistics counts them for each",
+            self.treatment,
+            100 * read.mean(),
+            len(read),
+        )
+
+
+def degrees_after(treatment: Treatment, degrees: np.ndarray | None, n: int) -> np.ndarray | None:
+    """Say what visual angle images span when they have been treated, as far as it follows without reading them.
+
+    Parameters
+    ----------
+    treatment : Treatment
+        What is done.
+    degrees : array (stimulus,), optional
+        Width before; None where it is not known.
+    n : int
+        How many stimuli.
+
+    Returns
+    -------
+    array (stimulus,) or None
+        nan after a crop or a pad of images whose size the treatment does not say.
+    """
+    size: tuple[int, int] | None = None
+    for step in treatment.steps:
+        if isinstance(step, Field):
+            size, degrees = (step.size, step.size), np.full(n, step.degrees)
+        elif isinstance(step, Resize):
+            known = size is not None or isinstance(step.size, tuple)
+            size = resized_size(size or (1, 1), step.size) if known else None
+        elif isinstance(step, Crop | Pad):
+            if degrees is not None:
+                degrees = degrees * (np.nan if size is None else pair(step.size)[1] / size[1])
+            size = pair(step.size)
+    return degrees
+
+
+def _through(picture: Picture, treatment: Treatment, targets: Sequence[Target | None]) -> Picture:
+    """Send a picture through as many steps as there are targets."""
+    for step, target in zip(treatment.steps, targets):
+        picture = step.apply(picture, target)
+    return picture
+
+
+def _measured(shown: Shown, treatment: Treatment) -> list[Target | None]:
+    """Measure what each step needs, on pictures that have passed the steps before; one pass a step."""
+    targets: list[Target | None] = []
+    for step in treatment.steps:
+        if step.needs_set:
+            with bar(len(shown.rows), label=f"measuring for {step.keyword}") as progress:
+                pictures = (_through(each, treatment, targets) for each in _pictures(shown, progress))
+                targets.append(step.measure(pictures))
+        else:
+            targets.append(None)
+    return targets
+
+
+def _pictures(shown: Shown, progress: Any) -> Iterator[Picture]:
+    """Read all pictures, a few stimuli at a time."""
+    fields = [each for each in PICTURES if each in shown.source.fields]
+    for start in range(0, len(shown.rows), _CHUNK):
+        chunk = np.arange(start, min(start + _CHUNK, len(shown.rows)))
+        for field in fields:
+            for index, values in zip(chunk, shown.source.read(field, shown.rows[chunk])):
+                tensor = torch.as_tensor(values)
+                for frame in tensor[None] if tensor.ndim == 3 else tensor:
+                    yield shown.picture(int(index), frame)
+        progress.update(len(chunk))
+
+
+def _offered(shown: Shown, treatment: Treatment) -> tuple[list[str], list[str]]:
+    """Say which fields are offered after a treatment, and which of them are maps that follow the image."""
+    fields = list(shown.source.fields)
+    others = [each for each in fields if each not in PICTURES + _KEPT]
+    if not treatment.moves or not others:
+        return fields, []
+    first = next(each for each in PICTURES if each in fields)
+    size = tuple(shown.source.read(first, shown.rows[:1])[0].shape[-2:])
+    maps: list[str] = []
+    gone: list[str] = []
+    for field in others:
+        value = shown.source.read(field, shown.rows[:1])[0]
+        if isinstance(value, str) or np.ndim(value) < 2:
+            continue
+        tensor = torch.as_tensor(value)
+        follows = tuple(tensor.shape[-2:]) == size and not tensor.is_floating_point()
+        (maps if follows else gone).append(field)
+    if gone:
+        _LOG.info(
+            "%s moves things in the image; fields that cannot follow are left out: %s", treatment, ", ".join(gone)
+        )
+    return [each for each in fields if each not in gone], maps
