@@ -78,6 +78,12 @@ def open_film(file: BinaryIO, name: str) -> Film:
 class _Reading:
     """What films have in common: one reader at a time, and a few frames kept."""
 
+    name: str
+    n_frames: int
+    size: tuple[int, int]
+    rate: float
+    times: np.ndarray | None
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._recent: OrderedDict[int, Frame] = OrderedDict()

@@ -112,8 +112,7 @@ def read_video(
         raise StimulusError(f"{path} has {longest} frames, too few for {wanted} from frame {start} on")
     for index, clip in clips:
         _require_budget(films[index], len(clip))
-    single = frames or None
-    source = Clips(films, clips, "image" if single else "clip")
+    source = Clips(films, clips, "image" if frames else "clip")
     unused = sum(film.n_frames for film in films) - sum(len(clip) for _, clip in clips)
     log.info("%s: %d stimuli of %d film(s); %d frames are in none", path, len(clips), len(films), max(unused, 0))
     return Found(source, _table(films, clips, step, whole=length is None), Path(path).stem)
@@ -240,9 +239,9 @@ def _frame_files(shelf: Shelf) -> dict[str, list[str]]:
         hint = f"; name one of its {len(films)} films, {films[0]!r}, or read them all by from_folder" if films else ""
         raise StimulusError(f"{shelf} holds no frames ({' '.join(IMAGE_SUFFIXES)}){hint}")
     films_of: dict[str, list[str]] = {}
-    for file in sorted(files, key=_natural):
-        folder = PurePosixPath(file).parent.as_posix()
-        films_of.setdefault(shelf.name if folder == "." else folder, []).append(file)
+    for each in sorted(files, key=_natural):
+        folder = PurePosixPath(each).parent.as_posix()
+        films_of.setdefault(shelf.name if folder == "." else folder, []).append(each)
     return films_of
 
 
