@@ -73,8 +73,8 @@ def checkerboards(
         Side of a check, degrees or pixels; at least a pixel, and below two a warning is logged. Default: an eighth of
         the screen.
     phase : float or sequence
-        Cycles (a cycle is two checks) by which the pattern is moved to the left. At 0 a light check's centre lies at
-        (`x`, `y`); at 0.5 light and dark have changed places.
+        Cycles (a cycle is two checks) by which the pattern is moved to the left. At 0 four checks meet at (`x`, `y`),
+        the upper right one light; at 0.5 light and dark have changed places.
     contrast : float or sequence
         (Lmax - Lmin)/(Lmax + Lmin), [0, 1].
     temporal_frequency : float or sequence
@@ -129,8 +129,9 @@ def _checkerboards(columns: Columns, *, screen: Screen, times: Tensor) -> Tensor
     across, up = screen.grid()
     cycle = 2 * column(columns, "check")
     pixel = 1 / (cycle * screen.pixels_per_unit)
-    on_x = square((across - column(columns, "x")) / cycle + column(columns, "phase"), pixel)
-    on_y = square((up - column(columns, "y")) / cycle, pixel)
+    corner = 0.25  # a quarter of a cycle from a check's middle; edges are then between the pixels of an even screen
+    on_x = square((across - column(columns, "x")) / cycle + column(columns, "phase") - corner, pixel)
+    on_y = square((up - column(columns, "y")) / cycle - corner, pixel)
     turns = (column(columns, "temporal_frequency") * times).round(decimals=9)  # a reversal falls on its frame
     sudden = torch.tensor([each == "square" for each in columns["reversal"]]).reshape(-1, 1, 1, 1)
     sign = torch.where(sudden, 1.0 - 2.0 * (turns % 1 >= 0.5), torch.cos(2 * torch.pi * turns))

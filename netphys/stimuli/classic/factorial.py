@@ -209,7 +209,7 @@ class Drawn:
         where = torch.from_numpy(places)
         for gun in range(3):
             weighted = modulation * (0.5 * weights[:, gun]).reshape(-1, 1, 1, 1)
-            shown[where, :, gun] = (0.5 + weighted).to(torch.float32)
+            shown[where, :, gun] = (0.5 + weighted).clamp_(0, 1).to(torch.float32)  # rounding leaves it by 1e-16
 
 
 def frames_of(n_frames: int | None, frame_rate: float) -> tuple[int | None, float]:

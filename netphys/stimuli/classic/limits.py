@@ -98,7 +98,8 @@ def require_spatial(frequencies: Iterable[float], screen: Screen, *, name: str =
     """
     largest = max(frequencies, default=0.0)
     a_pixel = largest / screen.pixels_per_unit
-    said = f"{name}={largest:g} cycles a {screen.unit} is {a_pixel:.3g} cycles a pixel on {screen.size} pixels"
+    said = f"{name}={largest:g} cycles a {screen.unit}"
+    said += f" is {a_pixel:.3g} cycles a pixel on {screen.size} pixels" * (screen.unit == "degree")
     if a_pixel > _FINEST * (1 + 1e-9):
         best = _FINEST * screen.pixels_per_unit
         raise OptionError(f"{said}: above {_FINEST} it aliases to a coarser one; at most {best:g} here")
