@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,6 +36,7 @@ from netphys.recording.store import pack
 from netphys.recording.tables import plain_columns, table_digest
 from netphys.seeds import derive_seed, forked_torch
 from netphys.stimuli import as_stimuli
+from netphys.stimuli.reading_ahead import batches_of
 
 if TYPE_CHECKING:
     import torch
@@ -272,20 +274,19 @@ class _Pass:
         autocast = torch.autocast(self.device.type, enabled=False)
         with (
             on_device(module, self.device), evaluating(module), torch.no_grad(), autocast,
-            unchanged(module) as state, tap,
+            unchanged(module) as state, tap, closing(batches_of(self.stimuli, self.batch_size, start=start)) as read,
         ):  # fmt: skip
-            for first in range(start, len(self.stimuli), self.batch_size):
-                rows = np.arange(first, min(first + self.batch_size, len(self.stimuli)))
-                prepared = _pad(prepare(self.network, self.stimuli.images(rows), self.device), self.batch_size)
+            for rows, images in read:
+                prepared = _pad(prepare(self.network, images, self.device), self.batch_size)
                 answered.clear()
                 state.restore()
-                with forked_torch(derive_seed(self.seed, "record", first)):
+                with forked_torch(derive_seed(self.seed, "record", int(rows[0]))):
                     tap.run(prepared)
                 silent = [layer.name for layer in self.layers if layer.name not in answered]
                 if silent:
                     raise RecordingError(
-                        f"layer {silent[0]!r} of {self.network.name} did not answer to stimuli {first} to {rows[-1]}: "
-                        "the network calls its modules differently from batch to batch"
+                        f"layer {silent[0]!r} of {self.network.name} did not answer to stimuli {rows[0]} to "
+                        f"{rows[-1]}: the network calls its modules differently from batch to batch"
                     )
                 yield rows
 

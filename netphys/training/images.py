@@ -16,6 +16,7 @@ import torch
 from netphys.errors import StimulusError
 from netphys.networks import Preprocess
 from netphys.progress import bar
+from netphys.stimuli.reading_ahead import cuts, read_ahead
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -143,12 +144,10 @@ def images_of(
         return Streamed(read, device)
     held = torch.empty((len(stimuli), 3, *size), dtype=torch.uint8)
     with bar(len(stimuli), label=f"reading {stimuli.name}") as progress:
-        for first in range(0, len(stimuli), _CHUNK):
-            rows = np.arange(first, min(first + _CHUNK, len(stimuli)))
-            images = read(rows)
+        for rows, images in read_ahead(read, cuts(len(stimuli), _CHUNK)):
             if images.shape[1:] != held.shape[1:]:
                 raise _differ(size, tuple(images.shape[-2:]))
-            held[first : first + len(rows)] = images
+            held[rows[0] : rows[-1] + 1] = images
             progress.update(len(rows))
     return Held(held, device)
 

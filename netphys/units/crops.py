@@ -15,6 +15,7 @@ import numpy as np
 from netphys.errors import MatchError, OptionError
 from netphys.networks import Network, Preprocess, as_network
 from netphys.networks.fields import Field
+from netphys.stimuli.reading_ahead import cuts, read_ahead
 from netphys.units.top_table import LayerPatches
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def read_pictures(
     network = as_network(network)
     wanted = np.unique(np.asarray(rows, dtype=np.int64))
     wanted = wanted[wanted >= 0]
-    parts = [_seen(network, stimuli.images(wanted[first : first + _BATCH])) for first in range(0, len(wanted), _BATCH)]
+    batches = (wanted[rows] for rows in cuts(len(wanted), _BATCH))
+    parts = [_seen(network, images) for _, images in read_ahead(stimuli.images, batches)]
     known = network.preprocess is None or isinstance(network.preprocess, Preprocess)
     where = np.full(len(stimuli), -1)
     where[wanted] = np.arange(len(wanted))

@@ -139,12 +139,3 @@ def test_the_digest_is_of_pixels_and_order_not_of_places_or_formats(image_folder
     pixels[5, 5, 0] ^= 1
     Image.fromarray(pixels).save(there / "d.png")
     assert StimulusSet.from_folder(there).digest != digest  # one bit of one pixel
-
-
-def test_reading_does_not_depend_on_what_is_kept(image_folder: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    from netphys.stimuli.readers import file_source as module
-
-    monkeypatch.setattr(module, "_CACHE_BYTES", 2 * 12 * 16 * 3)  # two images
-    shown = StimulusSet.from_folder(image_folder(FILES))
-    first = shown.images(range(4))
-    assert torch.equal(first, shown.images(range(4))) and shown._source._kept_bytes <= 2 * 12 * 16 * 3
