@@ -3,7 +3,8 @@
 Every film gives frame n exactly, in any order: frames of a file are known by their times, which are read from its
 packets without decoding; a frame is reached from the key frame before it, and frames that follow one another are
 decoded once. Where a file's times do not tell its frames apart (AVI with frames out of order), they are counted from
-the start, which is exact and slow.
+the start, which is exact and slow. A film that ends early, and damage that the decoder sees, is an error; most codecs
+carry no sums, so that flipped bits within a frame may go unseen.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from netphys.errors import StimulusError
 from netphys.guards import first_line
 from netphys.stimuli.readers.decoding import MAX_PIXELS, decode_picture, picture_pixels
+from netphys.stimuli.readers.film_pixels import film_pixels
 from netphys.stimuli.readers.shelves import Shelf
 
 if TYPE_CHECKING:
@@ -139,7 +141,7 @@ class _Coded(_Reading):
             raise StimulusError(f"film {self.name} is of a codec that is not known here")
         if context.width * context.height > MAX_PIXELS:
             raise StimulusError(f"film {self.name} has {context.width} x {context.height} pixels, over {MAX_PIXELS}")
-        # a damaged frame is an error, not a guess of what it may have been
+        # what a decoder sees of damage is an error, not a guess at what may have been there
         context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "explode"}
         self._decoded = iter(self._container.decode(self._stream))
         self._at = -1  # number of the frame decoded last
@@ -220,7 +222,7 @@ class _Coded(_Reading):
             frame = self._reached(number)
             if frame.is_corrupt:
                 raise StimulusError(f"film {self.name}: frame {number} is damaged")
-            pixels, words = _coded_pixels(frame, self._stream)
+            pixels, words = film_pixels(frame, self._stream)
             if self._variable:
                 words = (*words, "frames of different durations, by number")
         if hasattr(self, "size") and pixels.shape[1:] != self.size:
@@ -276,31 +278,42 @@ class _Animation(_Reading):
     """An animated picture (GIF, APNG), read by PIL."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
-        from PIL import Image
-
         super().__init__()
-        self.name = name
+        self.name, self._file = name, file
         with _said(name):
-            self._image: Image.Image = Image.open(file, formats=("GIF", "PNG"))
+            self._open()
             self.size = (self._image.height, self._image.width)
-            if self._image.width * self._image.height > MAX_PIXELS:
-                raise StimulusError(f"film {name} has {self.size[1]} x {self.size[0]} pixels, over {MAX_PIXELS}")
             self.n_frames = int(getattr(self._image, "n_frames", 1))
             if self.n_frames * self._image.width * self._image.height > _ANIMATED_PIXELS:
                 raise StimulusError(f"film {name} has {self.n_frames} frames of {self.size[1]} x {self.size[0]} pixels")
-            ends = np.cumsum([self._duration(number) for number in range(self.n_frames)])
+            lasts = [float(self._shown(number).info.get("duration", 0)) / 1000 for number in range(self.n_frames)]
+            ends = np.cumsum(lasts)
         self.times = np.concatenate([[0.0], ends[:-1]])
         self.rate = self.n_frames / float(ends[-1]) if ends[-1] > 0 else float("nan")
 
-    def _duration(self, number: int) -> float:
-        """Return how long a frame is shown, s."""
-        self._image.seek(number)
-        return float(self._image.info.get("duration", 0)) / 1000
+    def _open(self) -> None:
+        from PIL import Image
+
+        self._file.seek(0)
+        self._image: Image.Image = Image.open(self._file, formats=("GIF", "PNG"))
+        if self._image.width * self._image.height > MAX_PIXELS:
+            raise StimulusError(
+                f"film {self.name} has {self._image.width} x {self._image.height} pixels, over {MAX_PIXELS}"
+            )
+        self._image.load()
+
+    def _shown(self, number: int) -> Image.Image:
+        """Go to a frame, from the start where it lies behind: frames are drawn one over the other."""
+        if number < self._image.tell():
+            self._open()
+        while self._image.tell() < number:
+            self._image.seek(self._image.tell() + 1)
+            self._image.load()
+        return self._image
 
     def _frame(self, number: int) -> Frame:
         with _said(self.name, number):
-            self._image.seek(number)
-            return picture_pixels(self._image.copy())
+            return picture_pixels(self._shown(number).copy())
 
 
 class FrameFiles:
@@ -366,39 +379,3 @@ def _is_cover(stream: Any) -> bool:
 def _dropped(claimed: int) -> int:
     """Return how many frames a header may count that no packet holds: repeated ones, and those an edit list cuts."""
     return max(2, claimed // 100)
-
-
-def _coded_pixels(frame: Any, stream: Any) -> Frame:
-    """Convert a decoded frame to uint8 (3, y, x), turned as the film says."""
-    from PIL import Image
-
-    words = [f"{frame.format.name} to RGB"] * (frame.format.name not in ("rgb24", "gbrp"))
-    if frame.width * frame.height > MAX_PIXELS:
-        raise StimulusError(f"a frame of {frame.width} x {frame.height} pixels, over {MAX_PIXELS}")
-    if any(component.is_alpha for component in frame.format.components):
-        pixels, said = picture_pixels(Image.fromarray(frame.to_ndarray(format="rgba")))
-        words += said
-    else:
-        pixels = frame.to_ndarray(format="rgb24").transpose(2, 0, 1)
-    aspect = stream.sample_aspect_ratio
-    words += [f"pixels of aspect {aspect} taken as square"] * (aspect not in (None, 0, 1))
-    turned, said_turned = _turned(pixels, frame)
-    return np.ascontiguousarray(turned), (*words, *said_turned)
-
-
-def _turned(pixels: np.ndarray, frame: Any) -> Frame:
-    """Turn and flip a picture (channel, y, x) as its display matrix says."""
-    matrix = next((each for each in frame.side_data if each.type.name == "DISPLAYMATRIX"), None)
-    if matrix is None:
-        return pixels, ()
-    # x' = a x + c y, y' = b x + d y; 16.16 fixed point, in the order a, b, u, c, d, v, x, y, w
-    a, b, _, c, d = (
-        int(np.sign(each)) * (abs(int(each)) > 1 << 15) for each in np.frombuffer(bytes(matrix), "<i4")[:5]
-    )
-    if (a, b, c, d) == (1, 0, 0, 1):
-        return pixels, ()
-    if abs(a) + abs(b) != 1 or abs(c) + abs(d) != 1 or abs(a) + abs(c) != 1:
-        return pixels, ("not turned: its angle is no quarter turn",)
-    across, down = (a, d) if a else (c, b)
-    shown = pixels if a else pixels.transpose(0, 2, 1)
-    return shown[:, ::down, ::across], ("turned as the film says",)
