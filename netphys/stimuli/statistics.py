@@ -6,6 +6,7 @@ All is of the grey of a picture (Rec. 601, as ``grey()``) or of its CIE lightnes
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ __all__ = ["mean_histogram", "mean_spectrum", "plot_histograms", "plot_spectra",
 
 _CHUNK = 16  # stimuli read at once
 _CHANNELS = {"grey": Grey(), "lightness": Grey("lightness")}
+_STYLES = ("-", (0, (4, 2)), (0, (1, 1)))  # what lies below shows through: matched sets lie on one another
 _UNIFORM = 1e-6  # standard deviation below which there is no spectrum but rounding
 
 
@@ -152,20 +154,21 @@ def plot_histograms(sets: Mapping[str, StimulusSet], ax: Axes | None = None, *, 
     -------
     Axes
     """
-    ax = _axes(ax)
+    ax, styles = _axes(ax), cycle(_STYLES)
     for (name, stimuli), colour in zip(sets.items(), colours_of(sets).values()):
         frame = mean_histogram(stimuli, bins=bins)
-        ax.stairs(100 * frame["share"], np.linspace(0, 1, bins + 1), label=name, color=colour, linewidth=1)
+        edges = np.linspace(0, 1, bins + 1)
+        ax.stairs(100 * frame["share"], edges, label=name, color=colour, linestyle=next(styles), linewidth=1)
     ax.set(xlabel="Pixel value", ylabel="Pixels (%)", xlim=(0, 1), ylim=(0, None))
     return _legended(ax)
 
 
 def plot_spectra(sets: Mapping[str, StimulusSet], ax: Axes | None = None) -> Axes:
     """Draw the mean amplitude spectra of sets; parameters are those of :func:`plot_histograms`."""
-    ax = _axes(ax)
+    ax, styles = _axes(ax), cycle(_STYLES)
     for (name, stimuli), colour in zip(sets.items(), colours_of(sets).values()):
         frame = mean_spectrum(stimuli)
-        ax.loglog(frame["cycles"], frame["amplitude"], label=name, color=colour, linewidth=1)
+        ax.loglog(frame["cycles"], frame["amplitude"], label=name, color=colour, linestyle=next(styles), linewidth=1)
     ax.set(xlabel="Spatial frequency (cycles per image)", ylabel="Amplitude")
     return _legended(ax)
 

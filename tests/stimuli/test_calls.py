@@ -87,7 +87,7 @@ CALLS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None, database=None, derandomize=True)
+@settings(max_examples=60, deadline=None, database=None, derandomize=True)
 @given(CALLS)
 def test_reading_undoes_writing(calls: list[Call]) -> None:
     assert repr(parse_calls(to_text(calls))) == repr(calls)  # True is not 1 there

@@ -53,10 +53,13 @@ class MeanHistogram:
             self._values[n] = level / (LEVELS - 1)
         return self._values[n]
 
-    def given_to(self, plane: np.ndarray) -> np.ndarray:
-        """Give a picture (y, x) this histogram."""
-        out = np.empty(plane.size)
-        out[ranked(plane)] = self.values(plane.size)
+    def given_to(self, plane: np.ndarray, figure: np.ndarray | None = None) -> np.ndarray:
+        """Give a picture (y, x), or those of its pixels that are the figure, this histogram."""
+        order = ranked(plane)
+        if figure is not None:
+            order = order[figure.ravel()[order]]
+        out = plane.copy().ravel()
+        out[order] = self.values(len(order))
         return out.reshape(plane.shape)
 
 
@@ -68,7 +71,7 @@ class HistogramSum:
         self._n = 0
 
     def add(self, plane: np.ndarray) -> None:
-        """Add a picture (y, x)."""
+        """Add the pixels of a picture, in whatever order."""
         self._n += 1
         self._counts[plane.size] = self._counts.get(plane.size, 0) + histogram_of(plane)
 
@@ -79,7 +82,7 @@ class HistogramSum:
 
 
 def histogram_of(plane: np.ndarray) -> np.ndarray:
-    """Count the pixels of a picture (y, x) at each of the levels of [0, 1]; what is outside counts at its end."""
+    """Count the pixels of a picture at each of the levels of [0, 1]; what is outside counts at its end."""
     return np.bincount(_level(plane).ravel(), minlength=LEVELS)
 
 

@@ -26,6 +26,7 @@ from netphys.stimuli.treating.step import Picture, Step, Target, number, one_of,
 
 __all__ = ["Histogram", "Joint", "Luminance", "Rescale", "Spectrum"]
 
+_HALF_LEVEL = 0.505 / 255  # nearer to the ground than this is its 8-bit value; 127 and 128 are both of mean grey 0.5
 _UNIFORM = 1e-6  # standard deviation of pixel values below which a picture has no contrast: rounding of float32
 
 
@@ -94,6 +95,15 @@ class Matching(Step):
     def _changed(self, plane: np.ndarray, picture: Picture, target: Any) -> np.ndarray:
         raise NotImplementedError
 
+    def _figure(self, picture: Picture, ground: float | None) -> np.ndarray:
+        """Say which pixels (y, x) are matched: all, or those that are not the ground."""
+        if ground is None:
+            return np.ones(picture.size, dtype=bool)
+        figure = ((picture.values - ground).abs() > _HALF_LEVEL).any(0).numpy()
+        if not figure.any():
+            raise StimulusError(f"{self.keyword}: {picture.name} is nothing but ground; leave it out")
+        return figure
+
 
 @dataclass(frozen=True)
 class Luminance(Matching):
@@ -105,6 +115,9 @@ class Luminance(Matching):
         None: the mean of the pictures' means.
     sd : float in [0, 0.5], optional
         None: the mean of the pictures' standard deviations (divided by the number of pixels, not one less).
+    ground : float in [0, 1], optional
+        Pixels of this value, to half of an 8-bit level, in all colours, are ground: they stay, and count nowhere. For
+        objects on a uniform ground, which would otherwise be matched for how much of the ground they cover.
     channel : {"grey", "lightness"}
         ``"grey"``: pictures must be grey. ``"lightness"``: CIE lightness / 100, the colours (a, b) kept.
 
@@ -116,6 +129,7 @@ class Luminance(Matching):
     keyword: ClassVar[str] = "luminance"
     mean: float | None = option(or_none(number(0, 1)), None)
     sd: float | None = option(or_none(number(0, 0.5)), None)
+    ground: float | None = option(or_none(number(0, 1)), None)
     channel: str = option(one_of("grey", "lightness"), "grey")
 
     @property
@@ -123,16 +137,18 @@ class Luminance(Matching):
         return self.mean is None or self.sd is None
 
     def measure(self, pictures: Iterator[Picture]) -> Target:
-        moments = np.array([(plane.mean(), plane.std()) for plane in map(self._plane, pictures)])
+        figures = (self._plane(each)[self._figure(each, self.ground)] for each in pictures)
+        moments = np.array([(figure.mean(), figure.std()) for figure in figures])
         return Moments(*(float(each) for each in moments.mean(0)))
 
     def _changed(self, plane: np.ndarray, picture: Picture, target: Any) -> np.ndarray:
         mean = target.mean if self.mean is None else self.mean
         sd = target.sd if self.sd is None else self.sd
-        own = plane.std()
+        figure = self._figure(picture, self.ground)
+        own = plane[figure].std()
         if own < _UNIFORM:
             raise StimulusError(f"luminance: {picture.name} is uniform; it has no contrast to match; leave it out")
-        return mean + (plane - plane.mean()) * (sd / own)
+        return np.where(figure, mean + (plane - plane[figure].mean()) * (sd / own), plane)
 
 
 @dataclass(frozen=True)
@@ -141,7 +157,7 @@ class Histogram(Matching):
 
     Parameters
     ----------
-    channel : {"grey", "lightness"}
+    ground, channel
         As of :class:`Luminance`.
 
     Notes
@@ -151,6 +167,7 @@ class Histogram(Matching):
     """
 
     keyword: ClassVar[str] = "histogram"
+    ground: float | None = option(or_none(number(0, 1)), None)
     channel: str = option(one_of("grey", "lightness"), "grey")
 
     @property
@@ -160,11 +177,11 @@ class Histogram(Matching):
     def measure(self, pictures: Iterator[Picture]) -> Target:
         histograms = HistogramSum()
         for each in pictures:
-            histograms.add(self._plane(each))
+            histograms.add(self._plane(each)[self._figure(each, self.ground)])
         return histograms.mean()
 
     def _changed(self, plane: np.ndarray, picture: Picture, target: Any) -> np.ndarray:
-        return target.given_to(plane)
+        return target.given_to(plane, self._figure(picture, self.ground))
 
 
 @dataclass(frozen=True)
@@ -210,7 +227,7 @@ class Joint(Matching):
     kind : {"rotational", "full"}
         As of :class:`Spectrum`.
     iterations : int
-        How often both are done. Default 10: the other one's mismatch falls steeply at first, then slowly.
+        How often both are done. Default 10; what it comes to is seen by :func:`netphys.stimuli.statistics.statistics`.
     last : {"histogram", "spectrum"}
         Which is done last. A histogram cannot leave [0, 1], so nothing is clipped after it.
     channel : {"grey", "lightness"}
@@ -218,7 +235,10 @@ class Joint(Matching):
 
     Notes
     -----
-    Both targets are those of the set before; they stay the same over iterations.
+    Both targets are those of the set before; they stay the same over iterations. They differ in contrast: a mean of
+    amplitudes has less power than the pictures have, and differences between the pictures' means widen the mean
+    histogram. So the one that is not last is met but for a factor in common to all pictures: pictures become alike in
+    both, at the contrast of the last. Put ``luminance()`` before to make that factor small.
     """
 
     keyword: ClassVar[str] = "joint"
