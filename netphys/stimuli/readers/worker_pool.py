@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-import netphys
 from netphys.errors import OptionError, StimulusError
 from netphys.stimuli.readers.worker import pack, unpack
 
@@ -245,7 +244,7 @@ def n_cores() -> int:
 def _environment() -> dict[str, str]:
     """Return the environment of a worker, which finds its packages where this process does."""
     places = [each for each in sys.path if each]
-    home = str(Path(netphys.__file__).resolve().parents[1])
+    home = str(Path(__file__).resolve().parents[3])
     return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([*places, home])), "OMP_NUM_THREADS": "1"}
 
 
