@@ -22,10 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from netphys.errors import OptionError, near
+from netphys.errors import OptionError
 from netphys.provenance import code_digest
 from netphys.seeds import generator
 from netphys.stimuli.classic.dots import check_dots, draw_dots
+from netphys.stimuli.classic.limits import numbers, whole, words
 from netphys.stimuli.classic.screen import Screen
 from netphys.stimuli.sources import Generated
 from netphys.stimuli.stimulus_set import StimulusSet
@@ -36,8 +37,9 @@ Aperture = Literal["circle", "square"]
 Signal = Literal["anew", "fixed"]
 Polarity = Literal["both", "light", "dark"]
 
+_MOST = 10_000_000  # stimuli of a set
 _DOT_PIXELS = 3.0  # side of a dot where none is said
-_CODE = ("dots", "kinematograms", "screen")
+_CODE = ("dots", "kinematogram", "screen")
 _WORDS = {"aperture": ("circle", "square"), "signal": ("anew", "fixed"), "polarity": ("both", "light", "dark")}
 
 
@@ -84,7 +86,7 @@ def kinematograms(
     n : int, optional
         How many. Stimulus i has combination i, modulo their number, of directions and coherences. Default: one of each.
     coherence : float or sequence of float
-        Share of dots, of those that live on, that move in the direction from one frame to the next, in [0, 1]; it is met
+        Share of dots, of those that live on, that move in the direction from one frame to the next, in [0, 1]; met
         to the nearest dot in each frame. The others are put anywhere.
     direction : float or sequence of float
         Where signal dots move to, degrees counter-clockwise from the right.
@@ -106,8 +108,8 @@ def kinematograms(
     aperture_size : float, optional
         Diameter or side, units. Default: the screen.
     signal : {"anew", "fixed"}
-        Which dots are signal: chosen anew in each frame, so that none can be followed for long (Britten et al. 1992); or
-        the same dots all the time.
+        Which dots are signal: chosen anew in each frame, so that none can be followed for long (Britten et al. 1992);
+        or the same dots all the time.
     polarity : {"both", "light", "dark"}
         Of dots on mean grey; both: half of them each.
     contrast : float
@@ -140,19 +142,29 @@ def kinematograms(
     field = screen.extent if aperture_size is None else float(aperture_size)
     moved = 2.0 * frame_rate / screen.pixels_per_unit if speed is None else float(speed)
     check_dots(screen, density=density, dot_size=dot, contrast=contrast)
-    _check_words(aperture=aperture, signal=signal, polarity=polarity)
-    if not 0 < field <= screen.extent or not frame_rate > 0 or n_frames < 1 or moved < 0:
+    for option, word in (("aperture", aperture), ("signal", signal), ("polarity", polarity)):
+        words(option, word, _WORDS[option])
+    if not 0 < field <= screen.extent or not frame_rate > 0 or moved < 0:
         raise OptionError(
-            f"aperture_size={field:g}, frame_rate={frame_rate:g}, n_frames={n_frames}, speed={moved:g}: an aperture is at "
-            f"most the screen, {screen.extent:g} {screen.unit}s; rates and frames are above 0, speeds not below"
+            f"aperture_size={field:g}, frame_rate={frame_rate:g}, speed={moved:g}: an aperture "
+            f"is at most the screen, {screen.extent:g} {screen.unit}s; rates are above 0, speeds not below"
         )
     n_dots = max(1, round(density * field**2 / dot**2))
     motion = _Motion(
-        moved / frame_rate, n_frames, n_dots, dot, lifetime, aperture, field, signal, polarity, float(contrast)
+        moved / frame_rate,
+        whole("n_frames", n_frames, 1, 100_000),
+        n_dots,
+        dot,
+        lifetime,
+        aperture,
+        field,
+        signal,
+        polarity,
+        float(contrast),
     )
-    conditions = [(float(a), float(c)) for a, c in product(np.atleast_1d(direction), np.atleast_1d(coherence))]
-    count = len(conditions) if n is None else n
-    _check(motion, conditions, count)
+    conditions = list(product(numbers("direction", direction), numbers("coherence", coherence, low=0, high=1)))
+    count = len(conditions) if n is None else whole("n", n, 1, _MOST)
+    _check(motion)
     shown = [conditions[index % len(conditions)] for index in range(count)]
     table = pd.DataFrame(
         {
@@ -169,26 +181,14 @@ def kinematograms(
     return StimulusSet(_source(screen, motion, conditions, seed), table, name="kinematograms")
 
 
-def _check_words(**said: str) -> None:
-    """Refuse an option's word that there is not."""
-    for option, word in said.items():
-        if word not in _WORDS[option]:
-            raise OptionError(f"no {option} {word!r}{near(word, _WORDS[option])}")
-
-
-def _check(motion: _Motion, conditions: list[tuple[float, float]], count: int) -> None:
+def _check(motion: _Motion) -> None:
     """Refuse what is no kinematogram."""
-    if count < 1 or not conditions:
-        raise OptionError(f"{count} kinematograms of {len(conditions)} conditions; at least one of each")
-    odd = next((share for _, share in conditions if not 0 <= share <= 1), None)
-    if odd is not None:
-        raise OptionError(f"coherence={odd:g}: a share of the dots, 0 to 1")
     if motion.lifetime is not None and motion.lifetime < 2:
         raise OptionError(f"lifetime={motion.lifetime}: at least 2 frames, or nothing moves; None: no end")
     if motion.step >= motion.aperture_size / 2:
         raise OptionError(
-            f"a step of {motion.step:g} a frame is not told from one in the opposite direction: it is half the aperture, "
-            f"{motion.aperture_size:g}, or more"
+            f"a step of {motion.step:g} a frame is not told from one in the opposite direction: it is half the "
+            f"aperture, {motion.aperture_size:g}, or more"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netphys.stimuli.classic.kinematograms import kinematograms
-from netphys.stimuli.classic.stereograms import stereograms
+from netphys.stimuli.classic.kinematogram import kinematograms
+from netphys.stimuli.classic.stereogram import stereograms
 
 __all__ = ["kinematograms", "stereograms"]

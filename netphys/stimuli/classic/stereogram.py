@@ -23,10 +23,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from netphys.errors import OptionError, near
+from netphys.errors import OptionError
 from netphys.provenance import code_digest
 from netphys.seeds import generator
 from netphys.stimuli.classic.dots import check_dots, draw_dots
+from netphys.stimuli.classic.limits import numbers, whole, words
 from netphys.stimuli.classic.screen import Screen
 from netphys.stimuli.classic.surfaces import LEFT, RIGHT, Surface
 from netphys.stimuli.sources import Generated
@@ -38,9 +39,10 @@ Shape = Literal["square", "disc", "field", "surface"]
 Relief = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 _SHAPES = ("square", "disc", "field", "surface")
+_MOST = 10_000_000  # stimuli of a set
 _DOT_PIXELS = 3.0  # side of a dot where none is said: wide enough to be seen after a network's first stride
 _WAVES = 6  # of a random surface; each has at most two periods across the screen
-_CODE = ("dots", "screen", "stereograms", "surfaces")
+_CODE = ("dots", "screen", "stereogram", "surfaces")
 
 
 class _Eye(NamedTuple):
@@ -115,8 +117,8 @@ def stereograms(
     -------
     StimulusSet
         Fields ``left``, ``right`` (stimulus, 3, y, x) float32 in [0, 1]; ``disparity`` (stimulus, y, x) on the
-        cyclopean screen; ``disparity_left``, ``disparity_right`` in each eye's own picture, NaN where the other eye does
-        not see the place. In units.
+        cyclopean screen; ``disparity_left``, ``disparity_right`` in each eye's own picture, NaN where the other eye
+        does not see the place. In units.
 
     Raises
     ------
@@ -132,18 +134,18 @@ def stereograms(
     import pandas as pd
 
     screen = Screen(size, degrees)
-    values = [float(each) for each in np.atleast_1d(disparity)]
+    values = numbers("disparity", disparity)
     layout = _Layout(
         shape,
         screen.extent / 2 if figure_size is None else float(figure_size),
-        (float(position[0]), float(position[1])),
+        _pair(position),
         float(density),
         _DOT_PIXELS / screen.pixels_per_unit if dot_size is None else float(dot_size),
         float(correlation),
         float(contrast),
     )
-    count = len(values) if n is None else n
-    _check(screen, layout, values, count)
+    count = len(values) if n is None else whole("n", n, 1, _MOST)
+    _check(screen, layout, values)
     table = pd.DataFrame(
         {
             "stimulus_id": [f"stereogram-{seed}-{index:06d}" for index in range(count)],
@@ -158,19 +160,25 @@ def stereograms(
     return StimulusSet(_source(screen, layout, values, seed), table, name="stereograms")
 
 
-def _check(screen: Screen, layout: _Layout, values: list[float], count: int) -> None:
+def _pair(position: Sequence[float]) -> tuple[float, float]:
+    """Two coordinates, or refuse what they are."""
+    pair = numbers("position", position)
+    if len(pair) != 2:
+        raise OptionError(f"position={position}: two numbers, x to the right and y up")
+    return pair[0], pair[1]
+
+
+def _check(screen: Screen, layout: _Layout, values: list[float]) -> None:
     """Refuse what is no stereogram."""
     check_dots(screen, density=layout.density, dot_size=layout.dot_size, contrast=layout.contrast)
-    if count < 1 or not values:
-        raise OptionError(f"{count} stereograms of {len(values)} disparities; at least one of each")
     if not all(abs(each) < screen.extent for each in values):
         raise OptionError(f"a disparity is smaller than the screen, {screen.extent:g} {screen.unit}s; not {values}")
     if not -1 <= layout.correlation <= 1:
         raise OptionError(f"correlation={layout.correlation}: between -1 (light is dark for the other eye) and 1")
     if not layout.figure_size > 0:
         raise OptionError(f"figure_size={layout.figure_size}: above 0 {screen.unit}s")
-    if isinstance(layout.shape, str) and layout.shape not in _SHAPES:
-        raise OptionError(f"no shape {layout.shape!r}{near(layout.shape, _SHAPES)}")
+    if not callable(layout.shape):
+        words("shape", layout.shape, _SHAPES)
 
 
 def _source(screen: Screen, layout: _Layout, values: list[float], seed: int) -> Generated:
@@ -240,7 +248,7 @@ def _relief(screen: Screen, layout: _Layout, rng: np.random.Generator) -> Relief
     phases = rng.uniform(0, 2 * np.pi, _WAVES)
 
     def waving(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return sum(np.cos(a * x + b * y + phase) for (a, b), phase in zip(waves, phases))  # type: ignore[return-value]
+        return sum(np.cos(a * x + b * y + phase) for (a, b), phase in zip(waves, phases))
 
     largest = np.abs(_relief_on(screen, waving)).max()
     return lambda x, y: waving(x, y) / largest

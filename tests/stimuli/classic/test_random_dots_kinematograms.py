@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
 from netphys.errors import OptionError
-from netphys.stimuli.classic import kinematograms as module
+from netphys.stimuli.classic import kinematogram as module
 from netphys.stimuli.classic.random_dots import kinematograms
 
 
@@ -66,11 +68,8 @@ def test_motion_energy_recovers_the_direction() -> None:
 
 
 def _motion(**options: object) -> module._Motion:
-    given = dict(
-        step=1.5, n_frames=10, n_dots=200, dot_size=1.0, lifetime=None, aperture="square", aperture_size=64.0,
-        signal="anew", polarity="both", contrast=1.0,
-    )  # fmt: skip
-    return module._Motion(**(given | options))  # type: ignore[arg-type]
+    usual = module._Motion(1.5, 10, 200, 1.0, None, "square", 64.0, "anew", "both", 1.0)
+    return replace(usual, **options)  # type: ignore[arg-type]
 
 
 def _moved(x: np.ndarray, y: np.ndarray, step: float) -> np.ndarray:
@@ -151,13 +150,13 @@ def test_polarity_and_degrees() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"coherence": 1.2}, "coherence=1.2: a share"),
+        ({"coherence": 1.2}, "coherence=1.2"),
         ({"lifetime": 1}, "lifetime=1: at least 2 frames"),
         ({"speed": 2000}, "half the aperture"),
-        ({"aperture": "disc"}, "no aperture 'disc'; there are: 'circle', 'square'"),
-        ({"signal": "new"}, "no signal 'new'"),
+        ({"aperture": "disc"}, "no aperture='disc'; there are: 'circle', 'square'"),
+        ({"signal": "new"}, "no signal='new'"),
         ({"aperture_size": 100}, "aperture_size=100.*at most the screen, 64 pixels"),
-        ({"n": 0}, "0 kinematograms"),
+        ({"n": 0}, "n=0: a whole number"),
         ({"density": 5}, "density=5"),
     ],
 )

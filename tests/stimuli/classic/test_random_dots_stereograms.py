@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from netphys.errors import OptionError
-from netphys.stimuli.classic import stereograms as module
+from netphys.stimuli.classic import stereogram as module
 from netphys.stimuli.classic.random_dots import stereograms
 from netphys.stimuli.classic.surfaces import Surface
 
@@ -54,7 +54,7 @@ def test_correlation_is_the_share_of_dots_that_both_eyes_have_and_below_0_they_a
 
 
 def test_disparity_maps_agree_with_the_pictures() -> None:
-    """Each place of the left picture that both eyes see is found again at x - d in the right one, on a curved surface."""
+    """What both eyes see at x in the left picture is at x - d in the right one, on a curved surface."""
     shown = stereograms(4, disparity=7, shape="surface", size=96)
     left, right = _eye(shown, "left"), _eye(shown, "right")
     maps, seen = _eye_map(shown, "disparity_left"), _eye_map(shown, "disparity")
@@ -112,8 +112,8 @@ def _naive(shown: object) -> tuple[np.ndarray, np.ndarray]:
 def test_no_statistic_of_one_eye_at_the_figures_border_differs_from_the_ground(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    figure = stereograms(250, disparity=[6, -6], size=SIDE, seed=1)
-    ground = stereograms(250, disparity=0, size=SIDE, seed=2)
+    figure = stereograms(160, disparity=[6, -6], size=SIDE, seed=1)
+    ground = stereograms(160, disparity=0, size=SIDE, seed=2)
     plain = _border_statistics(_eye(ground, "left"))
     for field in ("left", "right"):
         found = _border_statistics(_eye(figure, field))
@@ -146,9 +146,9 @@ def _told_apart(first: np.ndarray, second: np.ndarray) -> float:
 
 @pytest.mark.parametrize("shape", ["square", pytest.param("surface", marks=pytest.mark.slow)])
 def test_a_classifier_of_one_eye_alone_is_at_chance(shape: str) -> None:
-    figure = stereograms(200, disparity=6, shape=shape, size=SIDE, seed=3)  # type: ignore[arg-type]
-    ground = stereograms(200, disparity=0, size=SIDE, seed=4)
-    chance = 3 / np.sqrt(4 * 400)  # three standard errors of a share of 400
+    figure = stereograms(150, disparity=6, shape=shape, size=SIDE, seed=3)  # type: ignore[arg-type]
+    ground = stereograms(150, disparity=0, size=SIDE, seed=4)
+    chance = 3 / np.sqrt(4 * 300)  # three standard errors of a share of 300
     for field in ("left", "right"):
         assert abs(_told_apart(_eye(figure, field), _eye(ground, field)) - 0.5) < chance
     if shape == "square":
@@ -157,8 +157,8 @@ def test_a_classifier_of_one_eye_alone_is_at_chance(shape: str) -> None:
 
 def test_a_slope_changes_no_density(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slope draws dots together for one eye and apart for the other: 10 pixels of 48, so one part in five."""
-    ramp = stereograms(80, disparity=10, shape=lambda x, y: x / 24, size=SIDE, density=0.3)
-    flat = stereograms(80, disparity=0, size=SIDE, density=0.3, seed=5)
+    ramp = stereograms(60, disparity=10, shape=lambda x, y: x / 24, size=SIDE, density=0.3)
+    flat = stereograms(60, disparity=0, size=SIDE, density=0.3, seed=5)
     for field in ("left", "right"):
         assert stats.ttest_ind(_dotted(ramp, field), _dotted(flat, field)).pvalue > 0.01
     monkeypatch.setattr(Surface, "stretch", lambda self, x, y, eye: np.ones_like(x))
@@ -204,11 +204,13 @@ def test_degrees_contrast_and_density() -> None:
         ({"density": 0}, "density=0.0: the area of all dots"),
         ({"dot_size": 0.001}, "more than 1,000,000"),
         ({"disparity": 200}, "smaller than the screen, 128 pixels"),
-        ({"shape": "disk"}, "no shape 'disk'; near: 'disc'"),
+        ({"shape": "disk"}, "no shape='disk'; near: 'disc'"),
         ({"shape": lambda x, y: 1.0}, "returns as many finite numbers"),
         ({"contrast": 0}, "contrast=0.0: above 0"),
-        ({"n": 0}, "0 stereograms of 1 disparities"),
-        ({"size": 0}, "a screen has 1 to 4096 pixels"),
+        ({"n": 0}, "n=0: a whole number from 1"),
+        ({"disparity": "near"}, "disparity='near': a number"),
+        ({"position": (1, 2, 3)}, "two numbers, x to the right"),
+        ({"size": 0}, "size=0"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(options: dict, said: str) -> None:

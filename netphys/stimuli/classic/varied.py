@@ -1,0 +1,138 @@
+"""Variants of given stimuli: one or several made of each, on the fly, each from a seed of its own.
+
+What is made of a stimulus hangs on the stimulus, its id, the number of the copy and the seed: it is the same alone, in
+any batch, and in any set that holds the stimulus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from netphys.errors import OptionError, StimulusError
+from netphys.provenance import code_digest, digest
+from netphys.seeds import generator
+from netphys.stimuli.sources import gathered
+from netphys.stimuli.stimulus_set import StimulusSet
+
+__all__ = ["Varied", "as_float", "variant_generator", "varied_set"]
+
+Made = Mapping[str, Any]  # field → value, of one stimulus
+Maker = Callable[[int, int, np.random.Generator], Made]
+
+
+def as_float(image: Tensor) -> Tensor:
+    """Return an image, or images, as float32 in [0, 1]."""
+    return image.to(torch.float32) / 255 if image.dtype == torch.uint8 else image.to(torch.float32)
+
+
+class Varied:
+    """A source of variants.
+
+    Parameters
+    ----------
+    stimuli : StimulusSet
+        The originals.
+    rows : sequence of int
+        For each variant, the position of its original.
+    copies : sequence of int
+        For each variant, which one of its original it is.
+    make : callable
+        Position of the original, number of the copy, generator → field → value.
+    fields : sequence of str
+        What `make` returns.
+    recipe : mapping
+        The variant's name (``"made"``), all its options and its seed.
+    code : sequence of str
+        Files of this folder that make it.
+    pool : StimulusSet, optional
+        Other stimuli that it is made of.
+    """
+
+    def __init__(
+        self,
+        stimuli: StimulusSet,
+        rows: Sequence[int],
+        copies: Sequence[int],
+        make: Maker,
+        *,
+        fields: Sequence[str],
+        recipe: Mapping[str, Any],
+        code: Sequence[str],
+        pool: StimulusSet | None = None,
+    ) -> None:
+        self.fields = tuple(fields)
+        self._stimuli, self._make, self._pool = stimuli, make, pool
+        self._rows, self._copies = list(rows), list(copies)
+        self._seed, self._made = int(recipe["seed"]), str(recipe["made"])
+        written = sorted(f"stimuli/classic/{file}" for file in ("varied", *code))
+        self._recipe = digest({**recipe, "code": code_digest(*written)})
+
+    def read(self, field: str, indices: np.ndarray) -> Any:
+        return gathered([self._one(int(index))[field] for index in indices])
+
+    def digests(self, indices: np.ndarray) -> list[Any]:
+        originals = {row: self._stimuli[row].digest for row in {self._rows[int(index)] for index in indices}}
+        shared = [self._recipe] if self._pool is None else [self._recipe, self._pool.digest]
+        return [[*shared, originals[self._rows[int(each)]], self._copies[int(each)]] for each in indices]
+
+    def conversions(self, indices: np.ndarray) -> list[tuple[str, ...]]:
+        return [tuple(self._stimuli[self._rows[int(index)]].conversions) for index in indices]
+
+    def _one(self, index: int) -> Made:
+        row, copy = self._rows[index], self._copies[index]
+        return self._make(row, copy, variant_generator(self._seed, self._made, self._stimuli.ids[row], copy))
+
+
+def variant_generator(seed: int, made: str, stimulus_id: str, copy: int) -> np.random.Generator:
+    """The generator that a copy of a variant of a stimulus is made with."""
+    return generator(seed, made, stimulus_id, copy)
+
+
+def varied_set(
+    stimuli: StimulusSet,
+    make: Maker,
+    *,
+    n: int,
+    recipe: Mapping[str, Any],
+    columns: Mapping[str, Any],
+    fields: Sequence[str] = ("image",),
+    code: Sequence[str],
+    pool: StimulusSet | None = None,
+) -> StimulusSet:
+    """Make a set of `n` variants of each stimulus, those of one stimulus one after another.
+
+    Parameters
+    ----------
+    stimuli, make, recipe, fields, code, pool
+        See :class:`Varied`.
+    n : int
+        Variants of each.
+    columns : mapping
+        Columns of the metadata beside the original's: a value, or one value a variant. ``source_id`` and ``copy`` are
+        there besides.
+
+    Raises
+    ------
+    OptionError
+        If n is not above 0.
+    StimulusError
+        If the stimuli have no images.
+    """
+    if n < 1:
+        raise OptionError(f"n={n}: at least one variant of each stimulus")
+    if "image" not in stimuli.fields:
+        raise StimulusError(f"{stimuli.name} has no images to vary, only {', '.join(stimuli.fields)}")
+    rows, copies = np.repeat(np.arange(len(stimuli)), n), np.tile(np.arange(n), len(stimuli))
+    table = stimuli.metadata.iloc[rows].reset_index(drop=True).drop(columns="file", errors="ignore")
+    table["source_id"] = table["stimulus_id"].astype(str)
+    table["stimulus_id"] = [f"{name}~{recipe['made']}-{copy}" for name, copy in zip(table["source_id"], copies)]
+    table["variant"], table["copy"] = recipe["made"], copies
+    for column, value in columns.items():
+        table[column] = value
+    source = Varied(stimuli, rows.tolist(), copies.tolist(), make, fields=fields, recipe=recipe, code=code, pool=pool)
+    return StimulusSet(source, table, name=f"{stimuli.name} {recipe['made']}")
