@@ -48,7 +48,7 @@ def image_of(value: Any, where: str, *, layout: Layout | None = None) -> tuple[n
         pixels, said = _over_grey(pixels), [*said, "alpha over mid-grey"]
     if len(pixels) == 1:
         pixels, said = np.repeat(pixels, 3, axis=0), [*said, "grey repeated"]
-    return np.ascontiguousarray(pixels), tuple(said)
+    return np.array(pixels, order="C"), tuple(said)  # a copy: the dataset may change its own
 
 
 def _picture(value: Any, where: str) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -140,7 +140,7 @@ def decode_sound(file: BinaryIO, *, name: str) -> tuple[np.ndarray, tuple[str, .
     values = _samples(data, header, name).reshape(header.n_samples, header.n_channels)
     words = [f"mean of {header.n_channels} channels"] * (header.n_channels > 1)
     mono = values[:, 0] if header.n_channels == 1 else values.mean(axis=1, dtype=np.float64)
-    return np.ascontiguousarray(mono, dtype=np.float32), tuple(words)
+    return np.array(mono, dtype=np.float32), tuple(words)
 
 
 def wav_header(file: BinaryIO, *, name: str) -> WavHeader:

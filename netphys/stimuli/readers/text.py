@@ -108,7 +108,7 @@ def decode_numbers(file: BinaryIO, *, name: str) -> tuple[np.ndarray, tuple[str,
     Returns
     -------
     (array of float64, words for what was done to it)
-        Of the file's shape; a text of one row or one column gives (n,).
+        Of the file's shape; a text of one row or one column gives (n,), a number by itself (1,).
 
     Raises
     ------
@@ -390,4 +390,4 @@ def _npy(file: BinaryIO, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
         raise
     except Exception as error:  # numpy raises anything on damaged headers
         raise StimulusError(f"numbers {name} are no .npy array that can be read ({first_line(error)})") from None
-    return np.ascontiguousarray(values, dtype=np.float64), ()
+    return np.array(values, dtype=np.float64, order="C", ndmin=1), ()

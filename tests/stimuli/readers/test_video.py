@@ -231,7 +231,7 @@ def test_memory_is_flat_over_a_long_film(tmp_path: Path, monkeypatch: pytest.Mon
     everything = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 15e6  # a few clips of 1.2 MB, read ahead
-    assert everything > held.numel() > 30e6  # control: what all clips together take
+    assert everything > held.numel() > 25e6  # control: what all clips together take
 
 
 def _mutations(data: bytes, n: int) -> list[bytes]:
