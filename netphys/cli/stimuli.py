@@ -76,7 +76,19 @@ def _said(stimuli: Any) -> str:
 
 
 def _classic() -> str:
-    """List the classic stimuli, one a line."""
-    from netphys.stimuli.classic import describe_classic
+    """List the classic stimuli: what each is, and its options with their defaults."""
+    import inspect
+    import textwrap
 
-    return "".join(f"classic:{name:<16}{about}\n" for name, about in describe_classic().items())
+    from netphys.stimuli.classic import CLASSIC
+
+    lines = []
+    for name, make in CLASSIC.items():
+        options = (f"{key}={_default(each.default)}" for key, each in inspect.signature(make).parameters.items())
+        lines.append(f"classic:{name:<16}{(inspect.getdoc(make) or name).splitlines()[0]}")
+        lines += textwrap.wrap(", ".join(options), 96, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines) + "\n"
+
+
+def _default(value: Any) -> str:
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -218,7 +218,9 @@ class StimulusSet:
     @classmethod
     def _of(cls, found: Found) -> StimulusSet:
         table = found.table if found.rows is None else found.table.iloc[found.rows]
-        return cls(found.source, table, name=found.name, rows=found.rows, left_out=found.left_out)
+        return cls(
+            found.source, table, name=found.name, rows=found.rows, left_out=found.left_out, treatment=found.treatment
+        )
 
     # What is in it
 

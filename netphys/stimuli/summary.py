@@ -58,10 +58,14 @@ def column_summary(column: pd.Series) -> str:
     """Say what a column of the metadata holds: its values where there are few, else their range or their number."""
     counts = column.value_counts(dropna=False)
     if len(counts) <= _FEW:
-        return ", ".join(f"{value} ({count})" for value, count in counts.items())
+        return ", ".join(f"{_short(value)} ({count})" for value, count in counts.items())
     if column.dtype.kind in "iuf":
         return f"{column.min():.4g} to {column.max():.4g}"
     return f"{len(counts)} different, first {column.iloc[0]!r}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _shape(value: Any) -> str:
