@@ -208,6 +208,9 @@ class Drawn:
         weights = torch.tensor([_weights(each) for each in rows["colour"]], dtype=torch.float64)
         where = torch.from_numpy(places)
         for gun in range(3):
+            if gun and torch.equal(weights[:, gun], weights[:, 0]):
+                shown[where, :, gun] = shown[where, :, 0]
+                continue
             weighted = modulation * (0.5 * weights[:, gun]).reshape(-1, 1, 1, 1)
             shown[where, :, gun] = (0.5 + weighted).clamp_(0, 1).to(torch.float32)  # rounding leaves it by 1e-16
 
