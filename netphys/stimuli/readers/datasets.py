@@ -152,7 +152,7 @@ class Items:
     fields = ("image",)
 
     def __init__(self, dataset: Any, n: int, *, image: int | str, layout: Layout | None, name: str) -> None:
-        self._dataset, self._n, self._part, self._layout, self._name = dataset, n, image, layout, name
+        self._dataset, self._n, self._part, self._layout, self.name = dataset, n, image, layout, name
         self._lock = threading.Lock()  # datasets that keep a file open are not made for two threads
         self._said: dict[int, tuple[str, ...]] = {}
 
@@ -185,7 +185,7 @@ class Items:
         except NetphysError:
             raise
         except Exception as error:  # a dataset is a stranger's code
-            raise StimulusError(f"{self._name}: item {index} cannot be read ({first_line(error)})") from error
+            raise StimulusError(f"{self.name}: item {index} cannot be read ({first_line(error)})") from error
 
     def require_constant(self) -> None:
         """Refuse a set whose items change from one reading to the next."""
@@ -196,13 +196,13 @@ class Items:
                 first = value_digest(self._image(index))
                 if any(value_digest(self._image(index)) != first for _ in range(_PROBES - 1)):
                     raise StimulusError(
-                        f"{self._name}: item {index}, read again, is another image; leave out random transforms "
+                        f"{self.name}: item {index}, read again, is another image; leave out random transforms "
                         "(a stimulus is the same each time it is shown)"
                     )
 
     def _image(self, index: int) -> np.ndarray:
-        value = part_of(self.item(index), self._part, _IMAGE_KEYS, f"{self._name}: item {index}", "image")
-        pixels, self._said[index] = image_of(value, f"{self._name}: item {index}", layout=self._layout)
+        value = part_of(self.item(index), self._part, _IMAGE_KEYS, f"{self.name}: item {index}", "image")
+        pixels, self._said[index] = image_of(value, f"{self.name}: item {index}", layout=self._layout)
         return pixels
 
 
@@ -322,11 +322,11 @@ def _label_of(item: Any, label: int | str, source: Items) -> tuple[Literal["none
         return "none", None
     if label == 1 and isinstance(item, Mapping) and 1 not in item and not any(key in item for key in _LABEL_KEYS):
         return "none", None
-    value = _plain(part_of(item, label, _LABEL_KEYS, source._name, "label"))
+    value = _plain(part_of(item, label, _LABEL_KEYS, f"{source.name}: an item", "label"))
     if value is None and label == 1:  # boxes, masks, captions: parts, but no label
         return "none", None
     if value is None:
-        raise StimulusError(f"{source._name}: label={label!r} is no number and no text")
+        raise StimulusError(f"{source.name}: label={label!r} is no number and no text")
     return "label", value
 
 
@@ -351,7 +351,7 @@ def _in_one_pass(source: Items, label: int | str) -> list[Any] | None:
             values.append(_label_of(source.item(index), label, source)[1])
             progress.update(1)
     if any(type(each) is not type(values[0]) for each in values):
-        log.warning("%s: labels are of several kinds and left out", source._name)
+        log.warning("%s: labels are of several kinds and left out", source.name)
         return None
     return values
 
