@@ -14,7 +14,7 @@ from netphys.errors import StimulusError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["INTERPOLATIONS", "cropped", "padded", "pair", "resized", "resized_size"]
+__all__ = ["INTERPOLATIONS", "crop_corner", "cropped", "padded", "pair", "resized", "resized_size"]
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 
@@ -94,11 +94,22 @@ def cropped(values: Tensor, size: int | tuple[int, int]) -> Tensor:
         If an image is smaller than that.
     """
     height, width = pair(size)
-    y, x = values.shape[-2:]
+    top, left = crop_corner((values.shape[-2], values.shape[-1]), (height, width))
+    return values[..., top : top + height, left : left + width]
+
+
+def crop_corner(image: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Say where the centre of an image begins, (y, x) of its first pixel.
+
+    Raises
+    ------
+    StimulusError
+        If the image is smaller than `size`.
+    """
+    (y, x), (height, width) = image, size
     if y < height or x < width:
         raise StimulusError(f"an image of {y} x {x} cannot be cropped to {height} x {width}; resize it first")
-    top, left = round((y - height) / 2), round((x - width) / 2)
-    return values[..., top : top + height, left : left + width]
+    return round((y - height) / 2), round((x - width) / 2)
 
 
 def padded(values: Tensor, size: int | tuple[int, int], ground: float = 0.5) -> Tensor:

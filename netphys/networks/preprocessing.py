@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from netphys.colorimetry import lightness
 from netphys.errors import OptionError, StimulusError, near
-from netphys.framing import INTERPOLATIONS, cropped, pair, resized, resized_size
+from netphys.framing import INTERPOLATIONS, crop_corner, cropped, pair, resized, resized_size
+from netphys.resampling import resized_crop
 
 if TYPE_CHECKING:
     import torch
@@ -108,10 +109,14 @@ class Preprocess:
     def _prepare(self, images: torch.Tensor, device: Any) -> torch.Tensor:
         import torch
 
-        values = images.to(device).to(torch.float32)
-        if images.dtype == torch.uint8:
-            values = values / 255
-        return self.normalised(self._framed(values))
+        values = images.to(device)
+        target = resized_size((values.shape[-2], values.shape[-1]), self.resize)
+        resizes, scale = target != tuple(values.shape[-2:]), 255 if images.dtype == torch.uint8 else 1
+        if resizes and self.interpolation == "bilinear" and values.device.type == "cpu":
+            shape = target if self.crop is None else pair(self.crop)
+            framed = resized_crop(values, target, crop_corner(target, shape), shape)
+            return self.normalised((framed / scale).clamp_(0, 1))
+        return self.normalised(self._framed(values.to(torch.float32) / scale))
 
     def normalised(self, values: torch.Tensor) -> torch.Tensor:
         """Turn images in [0, 1] (n, 3, y, x), already of the right size, into what the network sees."""
