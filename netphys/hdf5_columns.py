@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "Columns", "GROUP", "escaped", "metadata_frame", "plain_columns", "read_columns", "stored_bytes", "table_digest",
-    "writable", "write_columns",
+    "Columns", "GROUP", "escaped", "fixed_text", "metadata_frame", "plain_columns", "read_columns", "stored_bytes",
+    "table_digest", "writable", "write_columns", "write_fixed_text",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -90,8 +90,18 @@ def table_digest(columns: Columns) -> str:
     return digest({name: _said(values) for name, values in columns.items()})
 
 
-def write_columns(root: Any, columns: Columns) -> None:
-    """Write the group ``/stimuli`` into an open HDF5 file."""
+def write_columns(root: Any, columns: Columns, *, fixed: bool = False) -> None:
+    """Write the group ``/stimuli`` into an open HDF5 file.
+
+    Parameters
+    ----------
+    root : h5py.File
+        Open to write.
+    columns : mapping
+        Of :func:`plain_columns`.
+    fixed : bool
+        Write the attributes, too, as texts of fixed length.
+    """
     import h5py
 
     group = root.create_group(GROUP)
@@ -104,8 +114,37 @@ def write_columns(root: Any, columns: Columns) -> None:
             data = group.create_dataset(escaped(name), data=np.array(texts, dtype=kind))
         else:
             data = group.create_dataset(escaped(name), data=values)
-        data.attrs["column"] = name
-    group.attrs["columns"] = json.dumps(names) if len(json.dumps(names)) < 32_000 else ""
+        _write_text(data, "column", name, fixed)
+    _write_text(group, "columns", json.dumps(names) if len(json.dumps(names)) < 32_000 else "", fixed)
+
+
+def _write_text(item: Any, name: str, text: str, fixed: bool) -> None:
+    if fixed:
+        write_fixed_text(item, name, text)
+    else:
+        item.attrs[name] = text
+
+
+def write_fixed_text(item: Any, name: str, text: str) -> None:
+    """Write an attribute as UTF-8 of fixed length."""
+    import h5py
+
+    data = text.encode()
+    item.attrs[name] = np.array(data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
+
+
+def fixed_text(item: Any, name: str) -> str | None:
+    """Read an attribute that is a text of fixed length; None where there is none.
+
+    A text of any length counts as none: of 6 kB files with bytes changed about its place, HDF5 hangs in reading many.
+    """
+    import h5py
+
+    if name not in item.attrs:
+        return None
+    known = h5py.check_string_dtype(item.attrs.get_id(name).dtype)
+    value = item.attrs[name] if known is not None and known.length is not None else None
+    return value.decode(errors="replace") if isinstance(value, bytes) else None
 
 
 def stored_bytes(columns: Columns) -> int:
@@ -115,7 +154,13 @@ def stored_bytes(columns: Columns) -> int:
 
 
 def read_columns(
-    path: Path, file: Any, n_stimuli: int, *, error: type[FileError] = FileError, remedy: str = "write it again"
+    path: Path,
+    file: Any,
+    n_stimuli: int,
+    *,
+    error: type[FileError] = FileError,
+    remedy: str = "write it again",
+    fixed: bool = False,
 ) -> dict[str, np.ndarray] | None:
     """Read the group ``/stimuli`` of an open, guarded file; None where there is none.
 
@@ -131,6 +176,8 @@ def read_columns(
         What is raised.
     remedy : str
         What the user can do, the end of each message.
+    fixed : bool
+        Read no attribute that is a text of any length: see :func:`fixed_text`.
 
     Raises
     ------
@@ -147,13 +194,13 @@ def read_columns(
     found = {}
     for key in group:
         try:
-            name, values = _read(group[key], key, n_stimuli)
+            name, values = _read(group[key], key, n_stimuli, fixed)
         except _Odd as odd:
             raise error(f"{path}: column {key!r} of /{GROUP} {odd}; {remedy}") from None
         found[name] = values
     if len(found) != len(group) or "stimulus_id" not in found:
         raise error(f"{path}: /{GROUP} does not name its stimuli; {remedy}")
-    order = _order(group, found)
+    order = _order(group, found, fixed)
     return {name: found[name] for name in order}
 
 
@@ -204,14 +251,14 @@ class _Odd(Exception):
     """A column that :func:`write_columns` would not write; the text says why."""
 
 
-def _read(data: Any, key: str, n: int) -> tuple[str, np.ndarray]:
+def _read(data: Any, key: str, n: int, fixed: bool) -> tuple[str, np.ndarray]:
     """Check and read one column."""
     import h5py
 
     other = _Odd(f"is no plain column of {n} rows")
     if not isinstance(data, h5py.Dataset) or data.shape != (n,):
         raise other
-    name = data.attrs.get("column")
+    name = fixed_text(data, "column") if fixed else data.attrs.get("column")
     if not isinstance(name, str) or escaped(name) != key:
         raise _Odd("does not say its name")
     text = h5py.check_string_dtype(data.dtype)
@@ -227,10 +274,10 @@ def _read(data: Any, key: str, n: int) -> tuple[str, np.ndarray]:
         raise _Odd("is not UTF-8") from None
 
 
-def _order(group: Any, found: Mapping[str, Any]) -> list[str]:
+def _order(group: Any, found: Mapping[str, Any], fixed: bool) -> list[str]:
     """Return the columns in the order that the group says; in the file's order where it does not."""
     try:
-        said = json.loads(group.attrs.get("columns", ""))
+        said = json.loads((fixed_text(group, "columns") or "") if fixed else group.attrs.get("columns", ""))
     except (ValueError, TypeError, RecursionError):
         said = []
     known = [each for each in said if isinstance(each, str) and each in found] if isinstance(said, list) else []

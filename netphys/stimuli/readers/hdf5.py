@@ -21,7 +21,15 @@ from netphys._version import __version__
 from netphys.errors import FileError, NetphysError, OptionError, OutputError, StimulusError, near
 from netphys.files import committing, ensure_folder
 from netphys.guards import guarded_hdf5, is_hdf5
-from netphys.hdf5_columns import Columns, plain_columns, table_digest, writable, write_columns
+from netphys.hdf5_columns import (
+    Columns,
+    fixed_text,
+    plain_columns,
+    table_digest,
+    writable,
+    write_columns,
+    write_fixed_text,
+)
 from netphys.progress import bar, quiet
 from netphys.provenance import digest, provenance
 from netphys.stimuli.readers.folder import Found
@@ -168,8 +176,8 @@ def read_hdf5(
 
 def _is_ours(path: Path) -> bool:
     with guarded_hdf5(path, budget=1 << 60, ratio=1 << 60) as file:
-        said = file.attrs.get("format")
-        if isinstance(said, str) and said.startswith(FORMAT.rstrip("0123456789")) and said != FORMAT:
+        said = fixed_text(file, "format")
+        if said is not None and said.startswith(FORMAT.rstrip("0123456789")) and said != FORMAT:
             raise FileError(f"{path} is of the format {said!r}; this version of netphys reads {FORMAT!r}")
         return said == FORMAT or {"record", "checksums", "fields", "digests"} <= set(file)
 
@@ -202,8 +210,8 @@ def _difference(path: Path, stimuli: StimulusSet, fields: tuple[str, ...], colum
 def _write(file: Any, stimuli: StimulusSet, fields: tuple[str, ...], columns: Columns, compression: str | None) -> None:
     """Fill the file."""
     n = len(stimuli)
-    file.attrs["format"], file.attrs["netphys"] = FORMAT, __version__
-    file.attrs["name"], file.attrs["treatment"] = stimuli.name[:1000], stimuli.treatment[:8000]
+    for name, text in (("format", FORMAT), ("netphys", __version__), ("name", stimuli.name[:1000])):
+        write_fixed_text(file, name, text)
     writers = {field: FieldWriter(file, field, n, compression) for field in fields}
     digests = flat_group(file, "digests", n, {"compression": compression})
     codes: dict[tuple[str, ...], int] = {}
@@ -215,7 +223,7 @@ def _write(file: Any, stimuli: StimulusSet, fields: tuple[str, ...], columns: Co
             append_bytes(digests, [json.dumps(each, allow_nan=False).encode() for each in said], int(rows[0]))
             coded[rows[0] : rows[-1] + 1] = [codes.setdefault(each, len(codes)) for each in words]
             progress.update(len(rows))
-    write_columns(file, columns)
+    write_columns(file, columns, fixed=True)
     whole = _digest_of(digests, stimuli.ids)
     record = {
         "name": stimuli.name, "treatment": stimuli.treatment, "digest": whole, "fields": list(fields), "n_stimuli": n,
@@ -225,8 +233,9 @@ def _write(file: Any, stimuli: StimulusSet, fields: tuple[str, ...], columns: Co
         ),
     }  # fmt: skip
     file.create_dataset("record", data=np.frombuffer(json.dumps(record).encode(), np.uint8))
-    file.attrs["digest"] = whole
-    file.attrs["sha256"] = statement_digest(file, columns, fields)
+    write_fixed_text(file, "digest", whole)
+    write_fixed_text(file, "treatment", stimuli.treatment[:8000])
+    write_fixed_text(file, "sha256", statement_digest(file, columns, fields))
 
 
 def _digest_of(digests: Any, ids: Sequence[str]) -> str:

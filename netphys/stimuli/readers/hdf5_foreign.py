@@ -16,10 +16,12 @@ import numpy as np
 
 from netphys.errors import FileError, StimulusError, near
 from netphys.guards import RATIO, require_claim
+from netphys.hdf5_columns import fixed_text
 from netphys.stimuli.readers.decoding import MAX_PIXELS
 from netphys.stimuli.readers.folder import Found
 from netphys.stimuli.readers.hdf5_kept import HeldFile
 from netphys.stimuli.readers.hdf5_layouts import runs
+from netphys.stimuli.readers.hdf5_strings import read_strings
 from netphys.stimuli.sources import gathered, value_digest
 
 if TYPE_CHECKING:
@@ -121,7 +123,7 @@ def read_foreign(
         order = _order(path, where, data[where], order)
         _require_readable(path, where, data[where], order)
         n = int(data[where].shape[order.index("n")])
-        table = _table(path, data, n, metadata, ids)
+        table = _table(_Columns(path, data, n), metadata, ids)
     source = ForeignImages(held, where, order, n)
     source.ids = list(table["stimulus_id"])
     source.read("image", np.arange(1))  # a wrong range is said at once
@@ -214,76 +216,97 @@ def _require_readable(path: Path, where: str, data: Any, order: str) -> None:
         raise FileError(f"{path}: {where} lies in chunks of {data.chunks}, over 256 MiB; save it in smaller ones")
 
 
+class _Columns:
+    """Datasets of one value a stimulus: strings or numbers.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    data : mapping
+        All its datasets by path.
+    n : int
+        How many stimuli there are.
+    """
+
+    def __init__(self, path: Path, data: Mapping[str, Any], n: int) -> None:
+        self.path, self.n, self._data = path, n, data
+        self._texts: dict[str, list[str]] = {}
+
+    def read(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Read the columns of these names; what is none is left out."""
+        for name in names:
+            if name not in self._data:
+                raise StimulusError(f"{self.path} has no dataset {name!r}{near(name, self._data)}")
+        known = [name for name in names if self._is_column(self._data[name])][:_MOST_COLUMNS]
+        any_length = [name for name in known if self._text(name) and self._text(name).length is None]
+        texts = read_strings(self.path, any_length, self.n) if any_length else {}
+        return {name: texts[name] if name in texts else self._plain(name) for name in known}
+
+    def one(self, name: str) -> np.ndarray:
+        """Read a column that must be one."""
+        name = name.strip("/")
+        found = self.read([name]).get(name)
+        if found is None:
+            shape, dtype = tuple(self._data[name].shape), self._data[name].dtype
+            raise StimulusError(f"{self.path}: {name} {shape} {dtype} is no column of {self.n} strings or numbers")
+        return found
+
+    def all(self) -> dict[str, np.ndarray]:
+        """Read all columns there are."""
+        return self.read(list(self._data))
+
+    def _text(self, name: str) -> Any:
+        import h5py
+
+        return h5py.check_string_dtype(self._data[name].dtype)
+
+    def _is_column(self, data: Any) -> bool:
+        import h5py
+
+        if data.size != self.n or max(data.shape, default=0) != self.n or data.ndim > 2:
+            return False  # MATLAB's columns are (n, 1) or (1, n)
+        if fixed_text(data, "MATLAB_class") in ("char", "cell"):
+            return False  # one text by its codes; references
+        known = data.dtype.kind in "biuf" and data.dtype.itemsize <= 8
+        return known or h5py.check_string_dtype(data.dtype) is not None
+
+    def _plain(self, name: str) -> np.ndarray:
+        data = self._data[name]
+        require_claim(self.path, name, claimed=data.nbytes, stored=data.id.get_storage_size())
+        values = data[()].reshape(-1)
+        if self._text(name) is None:
+            return values.astype(values.dtype.newbyteorder("="), copy=False)
+        try:
+            return np.array([each.decode() for each in values], dtype=object)
+        except UnicodeDecodeError:
+            raise StimulusError(f"{self.path}: the strings of {name} are not UTF-8") from None
+
+
 def _table(
-    path: Path,
-    data: Mapping[str, Any],
-    n: int,
-    metadata: Sequence[str] | pd.DataFrame | None,
-    ids: str | Sequence[str] | None,
+    columns: _Columns, metadata: Sequence[str] | pd.DataFrame | None, ids: str | Sequence[str] | None
 ) -> pd.DataFrame:
     """Make the metadata, with ids."""
     import pandas as pd
 
-    if metadata is None or isinstance(metadata, (list, tuple, str)):
-        columns = _columns(path, data, n, [metadata] if isinstance(metadata, str) else metadata)
-        table = pd.DataFrame(columns, index=range(n))
-    else:
-        table = pd.DataFrame(metadata).reset_index(drop=True).copy()
+    path, n = columns.path, columns.n
+    if metadata is None:
+        table = pd.DataFrame(columns.all(), index=range(n))
+    elif isinstance(metadata, pd.DataFrame):
+        table = metadata.reset_index(drop=True).copy()
         if len(table) != n:
             raise StimulusError(f"{path} has {n} stimuli, the metadata {len(table)} rows")
+    else:
+        names = [metadata] if isinstance(metadata, str) else metadata
+        table = pd.DataFrame({name.strip("/"): columns.one(name) for name in names}, index=range(n))
+    values: Any = table["stimulus_id"] if "stimulus_id" in table else range(n)
     if isinstance(ids, str):
-        named = ids.strip("/")
-        if named not in data:
-            raise StimulusError(f"{path} has no dataset {ids!r} of ids{near(named, data)}")
-        values: Any = _column(path, named, data[named], n)
-        if values is None or values.dtype.kind not in "OiuU":
-            shape, dtype = tuple(data[named].shape), data[named].dtype
-            raise StimulusError(f"{path}: {named} {shape} {dtype} is not {n} strings or integers; ids are")
+        values = columns.one(ids)
+        if values.dtype.kind not in "Oiu":
+            raise StimulusError(f"{path}: {ids} is {values.dtype}; ids are strings or integers")
     elif ids is not None:
         values = list(ids)
         if len(values) != n:
             raise StimulusError(f"{path} has {n} stimuli, but {len(values)} ids are given")
-    else:
-        values = table["stimulus_id"] if "stimulus_id" in table else range(n)
     table["stimulus_id"] = [str(each) for each in values]
     return table[["stimulus_id", *[each for each in table.columns if each != "stimulus_id"]]]
-
-
-def _columns(path: Path, data: Mapping[str, Any], n: int, names: Sequence[str] | None) -> dict[str, np.ndarray]:
-    """Read the datasets that are columns: those that are named, or all of one value a stimulus."""
-    found: dict[str, np.ndarray] = {}
-    for name in [each.strip("/") for each in names] if names is not None else list(data):
-        if name not in data:
-            raise StimulusError(f"{path} has no dataset {name!r} of metadata{near(name, data)}")
-        values = _column(path, name, data[name], n)
-        if values is not None and len(found) < _MOST_COLUMNS:
-            found[name] = values
-        elif names is not None:
-            raise StimulusError(f"{path}: {name} {tuple(data[name].shape)} {data[name].dtype} is no column of {n} rows")
-    return found
-
-
-def _column(path: Path, name: str, data: Any, n: int) -> np.ndarray | None:
-    """Read one value a stimulus, strings or numbers; None where the dataset is something else."""
-    import h5py
-
-    if tuple(each for each in data.shape if each != 1) != tuple(each for each in (n,) if each != 1):
-        return None  # MATLAB's columns are (n, 1) or (1, n)
-    if (
-        len(data.shape) > 2
-        or data.size != n
-        or "MATLAB_int_decode" in data.attrs
-        and data.attrs.get("MATLAB_class") == b"char"
-    ):
-        return None
-    text = h5py.check_string_dtype(data.dtype)
-    if text is None and (data.dtype.kind not in "biuf" or data.dtype.itemsize > 8):
-        return None
-    require_claim(path, name, claimed=data.nbytes, stored=data.id.get_storage_size())
-    values = data[()].reshape(-1)
-    if text is None:
-        return values.astype(values.dtype.newbyteorder("="), copy=False)
-    try:
-        return np.array([each.decode() if isinstance(each, bytes) else str(each) for each in values], dtype=object)
-    except UnicodeDecodeError:
-        raise StimulusError(f"{path}: the strings of {name} are not UTF-8") from None

@@ -20,7 +20,7 @@ import numpy as np
 
 from netphys.errors import FileError, NetphysError, StimulusError
 from netphys.guards import guarded_hdf5, require_claim, translating
-from netphys.hdf5_columns import GROUP, Columns, escaped, metadata_frame, read_columns, table_digest
+from netphys.hdf5_columns import GROUP, Columns, escaped, fixed_text, metadata_frame, read_columns, table_digest
 from netphys.provenance import digest
 from netphys.stimuli.readers.folder import Found
 from netphys.stimuli.readers.hdf5_layouts import Even, Flat, open_field
@@ -157,14 +157,14 @@ def read_kept(path: Path) -> KeptStimuli:
     held = HeldFile(path, ratio=RATIO)
     with held.reading() as file:
         odd = FileError(f"{path} is not what netphys wrote: its record is damaged; write it again")
-        if file.attrs.get("format") != FORMAT:
+        if fixed_text(file, "format") != FORMAT:
             raise odd
         try:
             record = _record(path, file)
             n, fields = int(record["n_stimuli"]), [str(each) for each in record["fields"]]
             _require_small(path, file)
-            columns = read_columns(path, file, n)
-            if columns is None or file.attrs.get("sha256") != statement_digest(file, columns, fields):
+            columns = read_columns(path, file, n, fixed=True)
+            if columns is None or fixed_text(file, "sha256") != statement_digest(file, columns, fields):
                 raise odd
         except NetphysError:
             raise

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from netphys.errors import FileError, StimulusError
-from netphys.hdf5_columns import escaped, writable
+from netphys.hdf5_columns import escaped, fixed_text, writable, write_fixed_text
 from netphys.stimuli.sources import value_digest
 
 __all__ = ["Even", "FieldWriter", "Flat", "append_bytes", "flat_group", "open_field", "plain_value", "runs"]
@@ -28,6 +28,9 @@ _MOST_CHUNK_BYTES = 1 << 22  # a large stimulus is cut, so that HDF5's cache of 
 _FLAT_CHUNK = 1 << 18
 _MOST_VALUE_BYTES = 1 << 31  # of one stimulus: as much as a member of an archive
 _MOST_AXES = 16
+_AXES = {"clip": "stimulus frame colour y x", "sound": "stimulus sample"} | dict.fromkeys(
+    ("image", "left", "right"), "stimulus colour y x"
+)
 
 
 def plain_value(value: Any, *, field: str) -> np.ndarray | str:
@@ -78,7 +81,7 @@ class FieldWriter:
         self._packed = {"compression": compression, "compression_opts": 1 if compression == "gzip" else None}
         self._data: Any = None
         self._sums = root.require_group("checksums").create_dataset(self._key, (n_stimuli, 32), dtype="u1")
-        self._sums.attrs["field"] = field
+        write_fixed_text(self._sums, "field", field)
 
     def append(self, values: Sequence[Any]) -> None:
         """Write the values of the next stimuli."""
@@ -110,18 +113,16 @@ class FieldWriter:
             shuffle=None if chunks is None or value.dtype.itemsize == 1 else True,
             **({} if chunks is None else self._packed),
         )
-        data.attrs["field"] = self._field
-        labels = {"image": "ncyx", "left": "ncyx", "right": "ncyx", "clip": "ntcyx", "sound": "ns"}.get(
-            self._field, "n"
-        )
-        if len(labels) == data.ndim:
-            for axis, label in zip(data.dims, labels):
-                axis.label = _AXES[label]
+        write_fixed_text(data, "field", self._field)
+        axes = _AXES.get(self._field, "")
+        if len(axes.split()) == data.ndim:
+            write_fixed_text(data, "axes", axes)
         return data
 
     def _group(self, kind: str, value: np.ndarray | str) -> Any:
         group = flat_group(self._parent, self._key, self._n, self._packed)
-        group.attrs["field"], group.attrs["kind"] = self._field, kind
+        write_fixed_text(group, "field", self._field)
+        write_fixed_text(group, "kind", kind)
         if isinstance(value, np.ndarray):
             axes = max(value.ndim, 1)
             group.create_dataset(
@@ -159,9 +160,6 @@ class FieldWriter:
             padded = [[*each.shape, *[-1] * (axes - each.ndim)] for each in arrays]
             group["shapes"][first:last] = np.array(padded, np.int64)
             group["dtypes"][first:last] = np.array([each.dtype.str.encode() for each in arrays])
-
-
-_AXES = {"n": "stimulus", "c": "colour", "y": "y", "x": "x", "t": "frame", "s": "sample"}
 
 
 def flat_group(parent: Any, name: str, n_stimuli: int, packed: Mapping[str, Any]) -> Any:
@@ -236,9 +234,9 @@ def open_field(path: Path, file: Any, where: str, n_stimuli: int) -> Even | Flat
         if math.prod(item.shape[1:]) * item.dtype.itemsize > _MOST_VALUE_BYTES:
             raise FileError(f"{path}: a stimulus of /{where} claims more than {_MOST_VALUE_BYTES >> 30} GiB")
         return Even(where)
-    if not isinstance(item, h5py.Group) or item.attrs.get("kind") not in ("texts", "arrays"):
+    if not isinstance(item, h5py.Group) or fixed_text(item, "kind") not in ("texts", "arrays"):
         raise odd
-    texts = item.attrs["kind"] == "texts"
+    texts = fixed_text(item, "kind") == "texts"
     parts = (
         {"bytes": "u1", "offsets": "i8"} if texts else {"bytes": "u1", "offsets": "i8", "shapes": "i8", "dtypes": "S4"}
     )
