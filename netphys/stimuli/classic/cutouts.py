@@ -6,8 +6,8 @@ rendered and turned in depth; cut-outs are turned in the plane of the picture on
 
 References
 ----------
-Majaj N.J., Hong H., Solomon E.A., DiCarlo J.J. (2015). Simple learned weighted sums of inferior temporal neuronal firing
-rates accurately predict human core object recognition performance. J Neurosci 35, 13402-13418.
+Majaj N.J., Hong H., Solomon E.A., DiCarlo J.J. (2015). Simple learned weighted sums of inferior temporal neuronal
+firing rates accurately predict human core object recognition performance. J Neurosci 35, 13402-13418.
 doi:10.1523/JNEUROSCI.5181-14.2015
 """
 
@@ -211,9 +211,9 @@ def _drawn(rng: np.random.Generator, law: Level, usual: float, side: int, n_back
     larger = low * (high / low) ** rng.uniform()
     background = int(rng.integers(n_backgrounds)) if n_backgrounds else -1
     return _Drawn(
-        float(x * law.position * side),
-        float(y * law.position * side),
+        float(x * law.position * side) + 0.0,  # -0.0 is 0.0
+        float(y * law.position * side) + 0.0,
         float(usual * larger),
-        float(turn * law.rotation),
+        float(turn * law.rotation) + 0.0,
         background,
     )

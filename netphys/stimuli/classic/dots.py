@@ -6,12 +6,18 @@ fraction. Dots are laid one over another in the order given.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import numpy as np
+import torch
+from torch import Tensor
 
 from netphys.errors import OptionError
+from netphys.provenance import digest
 from netphys.stimuli.classic.screen import Screen
 
-__all__ = ["check_dots", "draw_dots"]
+__all__ = ["Strewn", "check_dots", "draw_dots"]
 
 _MOST = 1_000_000  # dots of a stimulus; drawing them takes several seconds
 
@@ -52,6 +58,35 @@ def draw_dots(
         patch += share_y[:, None] * share_x * (value - patch)
     drawn = canvas[reach : reach + screen.size, reach : reach + screen.size]
     return (0.5 + 0.5 * contrast * drawn).astype(np.float32)
+
+
+class Strewn:
+    """A source of stimuli of random dots: number i has the condition i, modulo their number, and dots of its own.
+
+    Parameters
+    ----------
+    readers : mapping
+        Field → function of a stimulus' number and its condition.
+    conditions : sequence
+        What stimuli differ in.
+    recipe : mapping
+        All else that the pixels depend on, seed and code included.
+    """
+
+    def __init__(
+        self, readers: Mapping[str, Callable[[int, Any], Tensor]], conditions: Sequence[Any], recipe: Mapping[str, Any]
+    ) -> None:
+        self.fields = tuple(readers)
+        self._readers, self._conditions, self._recipe = dict(readers), list(conditions), digest(recipe)
+
+    def read(self, field: str, indices: np.ndarray) -> Tensor:
+        return torch.stack([self._readers[field](int(each), self._condition(int(each))) for each in indices])
+
+    def digests(self, indices: np.ndarray) -> list[Any]:
+        return [[self._recipe, self._condition(int(each)), int(each)] for each in indices]
+
+    def _condition(self, index: int) -> Any:
+        return self._conditions[index % len(self._conditions)]
 
 
 def check_dots(screen: Screen, *, density: float, dot_size: float, contrast: float) -> None:

@@ -25,10 +25,9 @@ from torch import Tensor
 from netphys.errors import OptionError
 from netphys.provenance import code_digest
 from netphys.seeds import generator
-from netphys.stimuli.classic.dots import check_dots, draw_dots
+from netphys.stimuli.classic.dots import Strewn, check_dots, draw_dots
 from netphys.stimuli.classic.limits import numbers, whole, words
 from netphys.stimuli.classic.screen import Screen
-from netphys.stimuli.sources import Generated
 from netphys.stimuli.stimulus_set import StimulusSet
 
 __all__ = ["kinematograms"]
@@ -168,7 +167,10 @@ def kinematograms(
     shown = [conditions[index % len(conditions)] for index in range(count)]
     table = pd.DataFrame(
         {
-            "stimulus_id": [f"kinematogram-{seed}-{index:06d}" for index in range(count)],
+            "stimulus_id": [
+                f"kinematogram-a{angle:.12g}-c{share:.12g}-{seed}-{index:06d}"
+                for index, (angle, share) in enumerate(shown)
+            ],
             "direction": [angle for angle, _ in shown],
             "coherence": [share for _, share in shown],
             "speed": moved,
@@ -192,24 +194,15 @@ def _check(motion: _Motion) -> None:
         )
 
 
-def _source(screen: Screen, motion: _Motion, conditions: list[tuple[float, float]], seed: int) -> Generated:
-    def clips(indices: np.ndarray) -> Tensor:
-        return torch.stack([clip(int(index)) for index in indices])
-
-    def clip(index: int) -> Tensor:
-        angle, share = conditions[index % len(conditions)]
-        x, y, sign = _tracks(motion, angle, share, generator(seed, "kinematogram", index))
+def _source(screen: Screen, motion: _Motion, conditions: list[tuple[float, float]], seed: int) -> Strewn:
+    def clip(index: int, condition: tuple[float, float]) -> Tensor:
+        x, y, sign = _tracks(motion, *condition, generator(seed, "kinematogram", index))
         frames = [_frame(screen, motion, across, up, sign) for across, up in zip(x, y)]
         return torch.from_numpy(np.stack(frames))[:, None].expand(-1, 3, -1, -1)
 
-    recipe = asdict(motion) | {
-        "made": "kinematograms",
-        "screen": asdict(screen),
-        "conditions": conditions,
-        "seed": seed,
-        "code": code_digest(*(f"stimuli/classic/{file}" for file in _CODE)),
-    }
-    return Generated({"clip": clips}, recipe)
+    recipe = asdict(motion) | {"made": "kinematograms", "screen": asdict(screen), "seed": seed}
+    recipe["code"] = code_digest(*(f"stimuli/classic/{file}" for file in _CODE))
+    return Strewn({"clip": clip}, conditions, recipe)
 
 
 def _frame(screen: Screen, motion: _Motion, x: np.ndarray, y: np.ndarray, sign: np.ndarray) -> np.ndarray:

@@ -4,6 +4,9 @@ The same random phases are added to all colours, so that the spectrum of each an
 a coherence c above 0 the phase of each frequency is the weighted mean of the image's and a random one, as of two unit
 vectors (Dakin et al. 2002): to every phase, arg(c + (1 - c) exp(i d)) is added, where d is the random phase.
 
+A discrete spectrum is that of an image repeated without end: where opposite borders differ, its horizontal and vertical
+frequencies are strong, and scrambled images show them as streaks.
+
 References
 ----------
 Dakin S.C., Hess R.F., Ledgeway T., Achtman R.L. (2002). What causes non-monotonic tuning of fMRI response to noisy

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -26,11 +26,10 @@ from torch import Tensor
 from netphys.errors import OptionError
 from netphys.provenance import code_digest
 from netphys.seeds import generator
-from netphys.stimuli.classic.dots import check_dots, draw_dots
+from netphys.stimuli.classic.dots import Strewn, check_dots, draw_dots
 from netphys.stimuli.classic.limits import numbers, whole, words
 from netphys.stimuli.classic.screen import Screen
 from netphys.stimuli.classic.surfaces import LEFT, RIGHT, Surface
-from netphys.stimuli.sources import Generated
 from netphys.stimuli.stimulus_set import StimulusSet
 
 __all__ = ["stereograms"]
@@ -146,11 +145,13 @@ def stereograms(
     )
     count = len(values) if n is None else whole("n", n, 1, _MOST)
     _check(screen, layout, values)
+    figure = shape if isinstance(shape, str) else "function"
+    name = f"stereogram-{figure}" + f"-c{layout.correlation:.12g}" * (layout.correlation != 1)
     table = pd.DataFrame(
         {
-            "stimulus_id": [f"stereogram-{seed}-{index:06d}" for index in range(count)],
+            "stimulus_id": [f"{name}-d{values[index % len(values)]:.12g}-{seed}-{index:06d}" for index in range(count)],
             "disparity": [values[index % len(values)] for index in range(count)],
-            "shape": shape if isinstance(shape, str) else "function",
+            "shape": figure,
             "correlation": layout.correlation,
             "density": layout.density,
             "dot_size": layout.dot_size,
@@ -181,33 +182,40 @@ def _check(screen: Screen, layout: _Layout, values: list[float]) -> None:
         words("shape", layout.shape, _SHAPES)
 
 
-def _source(screen: Screen, layout: _Layout, values: list[float], seed: int) -> Generated:
-    def surface(index: int) -> Surface:
-        return _surface(screen, layout, values[index % len(values)], seed, index)
+def _source(screen: Screen, layout: _Layout, values: list[float], seed: int) -> Strewn:
+    def eye(which: int) -> Callable[[int, float], Tensor]:
+        return lambda index, disparity: _picture(screen, layout, _dots(screen, layout, disparity, seed, index)[which])
 
-    def eye(which: int, index: int) -> Tensor:
-        dots = _strewn(screen, layout, surface(index), generator(seed, "stereogram", index))[which]
-        turn = np.argsort(dots.order)
-        drawn = draw_dots(
-            screen, dots.x[turn], dots.y[turn], dots.sign[turn], dot_size=layout.dot_size, contrast=layout.contrast
-        )
-        return torch.from_numpy(drawn).expand(3, -1, -1)
+    def depth(which: float | None) -> Callable[[int, float], Tensor]:
+        def read(index: int, disparity: float) -> Tensor:
+            x, y = np.broadcast_arrays(*(axis.numpy() for axis in screen.grid()))
+            found = _surface(screen, layout, disparity, seed, index)
+            values = found(x, y).ravel() if which is None else found.paired(x.ravel(), y.ravel(), which)
+            return torch.from_numpy(values.reshape(x.shape).astype(np.float32))
 
-    def depth(which: float | None, index: int) -> Tensor:
-        x, y = np.broadcast_arrays(*(axis.numpy() for axis in screen.grid()))
-        found = surface(index)
-        values = found(x, y).ravel() if which is None else found.paired(x.ravel(), y.ravel(), which)
-        return torch.from_numpy(values.reshape(x.shape).astype(np.float32))
+        return read
 
-    def each(make: Callable[[Any, int], Tensor], which: Any) -> Callable[[np.ndarray], Tensor]:
-        return lambda indices: torch.stack([make(which, int(index)) for index in indices])
-
-    readers = {"left": each(eye, 0), "right": each(eye, 1), "disparity": each(depth, None)}
-    readers |= {"disparity_left": each(depth, LEFT), "disparity_right": each(depth, RIGHT)}
-    recipe = asdict(layout) | {"made": "stereograms", "screen": asdict(screen), "disparity": values, "seed": seed}
+    readers = {"left": eye(0), "right": eye(1), "disparity": depth(None)}
+    readers |= {"disparity_left": depth(LEFT), "disparity_right": depth(RIGHT)}
+    recipe = asdict(layout) | {"made": "stereograms", "screen": asdict(screen), "seed": seed}
     if not isinstance(layout.shape, str):
         recipe["shape"] = _relief_on(screen, layout.shape)
-    return Generated(readers, recipe | {"code": code_digest(*(f"stimuli/classic/{file}" for file in _CODE))})
+    recipe["code"] = code_digest(*(f"stimuli/classic/{file}" for file in _CODE))
+    return Strewn(readers, values, recipe)
+
+
+def _dots(screen: Screen, layout: _Layout, disparity: float, seed: int, index: int) -> tuple[_Eye, _Eye]:
+    """The dots of one stimulus in both eyes' pictures."""
+    surface = _surface(screen, layout, disparity, seed, index)
+    return _strewn(screen, layout, surface, generator(seed, "stereogram", index))
+
+
+def _picture(screen: Screen, layout: _Layout, dots: _Eye) -> Tensor:
+    """Draw one eye's picture, (3, y, x)."""
+    turn = np.argsort(dots.order)
+    x, y, sign = (each[turn] for each in dots[:3])
+    drawn = draw_dots(screen, x, y, sign, dot_size=layout.dot_size, contrast=layout.contrast)
+    return torch.from_numpy(drawn).expand(3, -1, -1)
 
 
 def _surface(screen: Screen, layout: _Layout, disparity: float, seed: int, index: int) -> Surface:

@@ -16,7 +16,7 @@ __all__ = ["LEFT", "RIGHT", "Surface"]
 
 LEFT, RIGHT = 1.0, -1.0
 _HALVINGS = 40  # of the interval between two samples of a line of sight: 1e-12 of it is left
-_MOST_SAMPLES = 4096  # values of a line of sight times lines at once are kept below some 30 MB by parts
+_AT_ONCE = 1 << 20  # samples of lines of sight: arrays of 8 MB
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Surface:
         eye : float
             :data:`LEFT` or :data:`RIGHT`.
         """
-        per_part = max(1, _MOST_SAMPLES * 1024 // self._samples())
+        per_part = max(1, _AT_ONCE // self._samples())
         parts = [self._seen(at[i : i + per_part], y[i : i + per_part], eye) for i in range(0, len(at), per_part)]
         return np.concatenate(parts) if parts else np.empty(0)
 

@@ -135,6 +135,8 @@ def test_stimulus_i_is_the_same_alone_in_any_batch_and_whatever_n() -> None:
     few = kinematograms(4, coherence=[0.2, 0.8], size=24, n_frames=4, seed=3)
     assert torch.equal(many.get([5, 3], "clip")[1], few.get([3], "clip")[0])
     assert many[:4].digest == few.digest != kinematograms(4, coherence=[0.2, 0.8], size=24, n_frames=4, seed=4).digest
+    assert many[0].digest == kinematograms(1, coherence=0.2, direction=0, size=24, n_frames=4, seed=3).digest
+    assert many.ids[2] == "kinematogram-a90-c0.2-3-000002"
     assert many.metadata["direction"].tolist() == [0, 0, 90, 90, 180, 180]
     assert many.get([0], "clip").shape == (1, 4, 3, 24, 24) and many.get([0], "clip").dtype == torch.float32
 

@@ -180,6 +180,10 @@ def test_stimulus_i_is_the_same_alone_in_any_batch_and_whatever_n() -> None:
     assert many[:4].digest == few.digest and many[3].digest != many[0].digest
     assert many.digest != stereograms(7, disparity=[1, 2, 3], size=32, seed=8).digest
     assert many.digest != stereograms(7, disparity=[1, 2, 3], size=32, seed=9, contrast=0.9).digest
+    assert many[0].digest == stereograms(disparity=1, size=32, seed=9).digest  # of its own disparity alone
+    assert many.ids[1] == "stereogram-square-d2-9-000001"
+    both = many + stereograms(7, disparity=[1, 2, 3], size=32, seed=9, correlation=-1)
+    assert len(both) == 14
     state = torch.random.get_rng_state()
     many.get([0], "left")
     assert torch.equal(state, torch.random.get_rng_state())
