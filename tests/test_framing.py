@@ -39,7 +39,7 @@ def test_a_networks_preprocessing_is_made_of_it(size: tuple[int, int], wanted: P
     images = _images(*size)
     framed = resized(images, resized_size(size, wanted.resize), wanted.interpolation).clamp(0, 1)
     framed = framed if wanted.crop is None else cropped(framed, wanted.crop)
-    assert torch.equal(wanted(images), framed)
+    assert torch.allclose(wanted(images), framed, atol=1e-6)  # on the CPU it adds the same weights in another order
 
 
 def test_nearest_makes_no_new_values_and_the_same_size_is_the_same() -> None:

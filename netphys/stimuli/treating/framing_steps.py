@@ -34,7 +34,7 @@ class Move(Step):
 
 @dataclass(frozen=True)
 class Resize(Move):
-    """Resize, antialiased, as :class:`netphys.networks.Preprocess` does.
+    """Resize, antialiased, as :class:`netphys.networks.Preprocess` does (to rounding, 1e-6).
 
     Parameters
     ----------

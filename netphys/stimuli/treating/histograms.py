@@ -108,14 +108,15 @@ def _level(plane: np.ndarray) -> np.ndarray:
 def _box_sum(plane: np.ndarray, side: int) -> np.ndarray:
     """Sum the side x side pixels around each, mirrored at the border, in whole levels (so that ties are ties); flat."""
     half = min(side // 2, min(plane.shape) - 1)
-    padded = np.pad(_level(plane), half, mode="reflect")
-    for axis in (0, 1):
-        totals = np.cumsum(padded, axis=axis)
-        width = 2 * half + 1
-        last = np.take(totals, range(width - 1, totals.shape[axis]), axis)
-        before = np.take(totals, range(totals.shape[axis] - width), axis)
-        padded = last - np.concatenate([np.zeros_like(np.take(last, [0], axis)), before], axis)
-    return padded.ravel()
+    height, width = plane.shape
+    padded = np.pad(_level(plane).astype(np.int32), half, mode="reflect")
+    rows = padded[:height].copy()
+    for first in range(1, 2 * half + 1):
+        rows += padded[first : first + height]
+    total = rows[:, :width].copy()
+    for first in range(1, 2 * half + 1):
+        total += rows[:, first : first + width]
+    return total.ravel().astype(np.int64)
 
 
 @lru_cache(maxsize=8)
