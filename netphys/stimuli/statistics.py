@@ -203,10 +203,9 @@ def _planes(stimuli: StimulusSet, field: str, channel: str) -> Iterator[np.ndarr
         raise OptionError(f"channel={channel!r} is not one of {', '.join(_CHANNELS)}")
     grey: Callable[[Picture], Picture] = _CHANNELS[channel].apply
     with bar(len(stimuli), label=f"measuring {stimuli.name}") as progress:
-        for start in range(0, len(stimuli), _CHUNK):
-            places = np.arange(start, min(start + _CHUNK, len(stimuli)))
-            for values in stimuli.get(places, field):
-                tensor = torch.as_tensor(values)
+        for places, batch in stimuli.batches(_CHUNK, field=field):
+            for values in batch:
+                tensor = torch.as_tensor(values).cpu()
                 tensor = tensor / 255 if tensor.dtype == torch.uint8 else tensor
                 frames = tensor[None] if tensor.ndim == 3 else tensor
                 yield np.stack([grey(Picture(each)).values[0].to(torch.float64).numpy() for each in frames])

@@ -15,6 +15,7 @@ from netphys.errors import StimulusError
 from netphys.framing import pair, resized_size
 from netphys.progress import bar
 from netphys.provenance import code_digest, digest
+from netphys.stimuli.reading_ahead import cuts, read_ahead
 from netphys.stimuli.sources import Source, conversions_of, gathered
 from netphys.stimuli.treating.framing_steps import Crop, Field, Move, Pad, Resize
 from netphys.stimuli.treating.step import Picture, Target
@@ -31,7 +32,7 @@ _LOG = logging.getLogger(__name__)
 
 PICTURES = ("image", "left", "right", "clip")  # fields that are treated
 _KEPT = ("sound", "text")  # fields that are no places in the image, whatever their shape
-_CODE = ("stimuli/treatment", "stimuli/treating", "framing", "colorimetry")
+_CODE = ("stimuli/treatment", "stimuli/treating", "framing", "colorimetry", "seeds")
 _CHUNK = 16  # stimuli read at once while measuring
 _ROUNDING = 1e-6  # beyond [0, 1] by no more than this nothing is lost by clipping
 
@@ -51,7 +52,8 @@ class Shown:
         return cls(stimuli._source, stimuli._rows, stimuli.ids, degrees_of(stimuli.metadata))
 
     def picture(self, index: int, values: Tensor) -> Picture:
-        """Make a picture of one that was read: float32, memory of its own."""
+        """Make a picture of one that was read: float32, on the CPU, memory of its own."""
+        values = values.cpu()
         single = values.to(torch.float32) / 255 if values.dtype == torch.uint8 else values.to(torch.float32).clone()
         degrees = np.nan if self.degrees is None else self.degrees[index]
         per_degree = float(values.shape[-1] / degrees) if degrees > 0 else None
@@ -148,7 +150,7 @@ class Treated:
 
     def _moved(self, index: int, values: Tensor) -> Tensor:
         """Let a map (..., y, x) follow the image."""
-        given = torch.as_tensor(values)
+        given = torch.as_tensor(values).cpu()
         flat = given.to(torch.float64).reshape(-1, *given.shape[-2:])
         picture = self._shown.picture(index, given)
         picture = Picture(flat, picture.name, picture.pixels_per_degree)
@@ -165,7 +167,7 @@ class Treated:
         self._said = True
         _LOG.warning(
             "%s: values outside [0, 1] are clipped, %.2f %% of those of the first %d stimuli read; "
-            "netphys.stimuli.statistics counts them for each",
+            "netphys.stimuli.statistics.statistics(stimuli) counts them for each",
             self.treatment,
             100 * read.mean(),
             len(read),
@@ -226,13 +228,15 @@ def _measured(shown: Shown, treatment: Treatment) -> list[Target | None]:
 def _pictures(shown: Shown, progress: Any) -> Iterator[Picture]:
     """Read all pictures, a few stimuli at a time."""
     fields = [each for each in PICTURES if each in shown.source.fields]
-    for start in range(0, len(shown.rows), _CHUNK):
-        chunk = np.arange(start, min(start + _CHUNK, len(shown.rows)))
-        for field in fields:
-            for index, values in zip(chunk, shown.source.read(field, shown.rows[chunk])):
-                tensor = torch.as_tensor(values)
-                for frame in tensor[None] if tensor.ndim == 3 else tensor:
-                    yield shown.picture(int(index), frame)
+
+    def read(chunk: np.ndarray) -> list[Any]:
+        return [shown.source.read(field, shown.rows[chunk]) for field in fields]
+
+    for chunk, of_fields in read_ahead(read, cuts(len(shown.rows), _CHUNK)):
+        for index, values in (each for batch in of_fields for each in zip(chunk, batch)):
+            tensor = torch.as_tensor(values)
+            for frame in tensor[None] if tensor.ndim == 3 else tensor:
+                yield shown.picture(int(index), frame)
         progress.update(len(chunk))
 
 
