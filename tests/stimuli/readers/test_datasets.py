@@ -6,6 +6,7 @@ import collections
 import gzip
 import hashlib
 import http.server
+import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -260,6 +261,20 @@ def test_names_and_options_are_checked(
     with pytest.raises(kind, match=said) as caught:
         read_torchvision(name, tmp_path / "absent", **options)
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_set_prints_is_not_shown_and_timeouts_are_left_as_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    class Loud(Listed):
+        def __init__(self, root: str, download: bool = False) -> None:
+            super().__init__(list(PIXELS))
+            assert socket.getdefaulttimeout() == 60 and root == str(tmp_path) and download is False
+            print("Files already downloaded and verified")  # noqa: T201
+
+    monkeypatch.setattr(datasets, "FakeData", Loud)
+    assert len(read_torchvision("FakeData", tmp_path).table) == 6
+    assert capsys.readouterr().out == "" and socket.getdefaulttimeout() is None
 
 
 def _idx(array: np.ndarray) -> bytes:

@@ -142,6 +142,17 @@ def test_a_far_frame_is_reached_from_its_key_frame_and_the_next_ones_are_not_dec
     assert counted[0] > 100
 
 
+def test_a_seek_that_leads_past_a_frame_is_mended_from_the_start(tmp_path: Path) -> None:
+    shown: Any = opened(film(tmp_path / "h264.mp4"))
+    go_to = shown._go_to
+    shown._go_to = lambda key: go_to(int(shown._keys[-1]))  # as where a container's key frames are not what they say
+    assert [number_of(shown.frames([number])[0][0]) for number in (38, 15, 3)] == [38, 15, 3]
+    shown._times = shown._times + 0  # a frame that no packet gives is an error, not its neighbour
+    shown._times[20] += 1
+    with pytest.raises(StimulusError, match="h264.mp4: frame 20 cannot be decoded; the film is damaged"):
+        shown.frames([20])
+
+
 def test_frames_are_kept_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = opened(film(tmp_path / "h264.mp4"))
     monkeypatch.setattr(module, "_RECENT_BYTES", 3 * 3 * SIZE[0] * SIZE[1])
@@ -218,6 +229,22 @@ def test_a_truncated_film_is_refused_and_named(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
         path.write_bytes(data)
         assert opened(path).n_frames == 120  # control
+    path = film(tmp_path / "mpeg4.mp4", n=120)
+    with (
+        av.open(str(path)) as given,
+        av.open(str(tmp_path / "fast.mp4"), "w", options={"movflags": "faststart"}) as taken,
+    ):
+        stream = taken.add_stream_from_template(given.streams.video[0])
+        for packet in given.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                taken.mux(packet)
+    data = (tmp_path / "fast.mp4").read_bytes()  # its header comes first, and is whole
+    assert opened(tmp_path / "fast.mp4").n_frames == 120
+    for part in (4, 6, 9):
+        (tmp_path / "fast.mp4").write_bytes(data[: len(data) * part // 10])
+        with pytest.raises(StimulusError, match="fast.mp4 is truncated"):
+            opened(tmp_path / "fast.mp4")
 
 
 def test_a_damaged_frame_is_an_error_not_a_guess(tmp_path: Path) -> None:

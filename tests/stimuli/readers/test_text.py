@@ -63,6 +63,17 @@ def test_units_and_where_they_begin(path: Path, unit: str, texts: list[str], lin
     assert shown.get(order, "text") == [texts[index] for index in order]
 
 
+def test_a_stop_before_a_small_letter_ends_no_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text(
+        "He saw e.g. this one. (Then he left.) \u201cWhy?\u201d asked Ann... Nobody knew!", encoding="utf-8"
+    )
+    shown = StimulusSet.from_text(file, unit="sentence")
+    assert shown.get(range(len(shown)), "text") == [
+        "He saw e.g. this one.", "(Then he left.)", "\u201cWhy?\u201d asked Ann...", "Nobody knew!",
+    ]  # fmt: skip
+
+
 def test_all_words_are_in_every_unit(path: Path) -> None:
     for unit in ("line", "sentence", "paragraph", "word", "document"):
         shown = StimulusSet.from_text(path, unit=unit)

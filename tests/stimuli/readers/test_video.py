@@ -76,6 +76,7 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
         ({"length": 4, "every": 2}, [range(s, s + 4) for s in range(0, 27, 2)]),
         ({"length": 5, "start": 3, "stop": 15}, [range(3, 8), range(8, 13)]),
         ({"length": 30}, [range(30)]),
+        ({"length": 10, "step": 3, "start": 2}, [range(2, 30, 3)]),
         ({"length": 1, "every": 10}, [range(1), range(10, 11), range(20, 21)]),
         ({}, [range(30)]),
         ({"step": 7, "start": 2}, [range(2, 30, 7)]),
