@@ -125,30 +125,32 @@ def crowded(
         image, mask = _pasted(canvas, *_shown(stimuli, row, alpha, places.side), places.target)
         return {"image": image, "mask": mask}
 
+    recipe = {"made": "crowded", "screen": asdict(screen), "places": asdict(places), "fill": float(fill)}
+    return varied_set(
+        stimuli,
+        make,
+        n=n,
+        recipe=recipe | {"alpha": alpha, "seed": seed},
+        columns=_columns(screen, places, pool, chosen) | {"spacing": apart, "arrangement": arrangement},
+        fields=("image", "mask"),
+        code=["crowding", "screen"],
+        pool=pool if n_flankers else None,
+    )
+
+
+def _columns(screen: Screen, places: _Places, pool: StimulusSet, chosen: list[list[int]]) -> dict[str, Any]:
+    """Columns of where the target is, and of which flankers are shown."""
     scale = screen.pixels_per_unit
     columns: dict[str, Any] = {
         "position_x": places.target[0] / scale,
         "position_y": places.target[1] / scale,
         "target_size": places.side / scale,
-        "n_flankers": n_flankers,
-        "spacing": apart,
-        "arrangement": arrangement,
         "unit": screen.unit,
+        "n_flankers": len(places.flankers),
     }
-    for index in range(n_flankers):
+    for index in range(len(places.flankers)):
         columns[f"flanker_{index + 1}"] = [pool.ids[each[index]] for each in chosen]
-    recipe = {"made": "crowded", "screen": asdict(screen), "places": asdict(places), "fill": float(fill)}
-    recipe |= {"alpha": alpha, "seed": seed}
-    return varied_set(
-        stimuli,
-        make,
-        n=n,
-        recipe=recipe,
-        columns=columns,
-        fields=("image", "mask"),
-        code=["crowding", "screen"],
-        pool=pool if n_flankers else None,
-    )
+    return columns
 
 
 def _places(

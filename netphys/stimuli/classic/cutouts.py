@@ -14,7 +14,7 @@ doi:10.1523/JNEUROSCI.5181-14.2015
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -134,14 +134,7 @@ def objects_on_backgrounds(
     screen = Screen(size, degrees)
     law = _level(level)
     usual = 0.4 * screen.extent if object_size is None else float(object_size)
-    if not 0 < usual < np.inf:
-        raise OptionError(f"object_size={object_size}: above 0 {screen.unit}s")
-    if "mask" not in cutouts.fields:
-        raise StimulusError(
-            f"{cutouts.name} has no field 'mask' that says what the object is{near('mask', cutouts.fields)}"
-        )
-    if n_per_object < 1:
-        raise OptionError(f"n_per_object={n_per_object}: at least one image of each object")
+    _check(cutouts, usual, n_per_object, screen)
     made = f"on_background_{law.name}"
     count = 0 if backgrounds is None else len(backgrounds)
 
@@ -149,50 +142,59 @@ def objects_on_backgrounds(
         return _drawn(rng, law, usual * screen.pixels_per_unit, screen.size, count)
 
     def make(row: int, copy: int, rng: np.random.Generator) -> Made:
-        drawn = draw(rng)
-        ground = torch.full((3, size, size), 0.5)
-        if backgrounds is not None:
-            ground = squared(as_float(backgrounds.images([drawn.background])[0]), size)
-        part = as_float(torch.as_tensor(cutouts.get([row], "mask")[0]))
-        extent = extent_of(part)
-        if not extent:
-            raise StimulusError(f"cut-out {cutouts.ids[row]} has no pixel: its mask is empty")
-        colours, mask = placed(
-            as_float(cutouts.images([row])[0]),
-            part,
-            size,
-            centre=(drawn.x, drawn.y),
-            scale=drawn.size / extent,
-            rotation=drawn.rotation,
-        )
-        return {"image": (colours + (1 - mask) * ground).clamp(0, 1), "mask": mask}
+        return _composed(cutouts, row, backgrounds, draw(rng), size)
 
-    all_drawn = [
-        draw(variant_generator(seed, made, each, copy)) for each in cutouts.ids for copy in range(n_per_object)
-    ]
-    table = cutouts.metadata
-    names = table["object"] if "object" in table else table["stimulus_id"]
-    scale = screen.pixels_per_unit
-    columns = {
-        "object": [str(name) for name in names for _ in range(n_per_object)],
-        "background": ["grey" if backgrounds is None else backgrounds.ids[each.background] for each in all_drawn],
-        "level": law.name,
-        "position_x": [each.x / scale for each in all_drawn],
-        "position_y": [each.y / scale for each in all_drawn],
-        "size": [each.size / scale for each in all_drawn],
-        "rotation": [each.rotation for each in all_drawn],
-        "unit": screen.unit,
-    }
+    drawn = [draw(variant_generator(seed, made, each, copy)) for each in cutouts.ids for copy in range(n_per_object)]
+    columns = _columns(screen, drawn, backgrounds) | {"level": law.name, "unit": screen.unit}
+    named = cutouts.metadata["object" if "object" in cutouts.metadata else "stimulus_id"]
     return varied_set(
         cutouts,
         make,
         n=n_per_object,
         recipe={"made": made, "screen": asdict(screen), "law": asdict(law), "object_size": usual, "seed": seed},
-        columns=columns,
+        columns={"object": np.repeat([str(each) for each in named], n_per_object), **columns},
         fields=("image", "mask"),
         code=["cutouts", "screen", "warping"],
         pool=backgrounds,
     )
+
+
+def _check(cutouts: StimulusSet, usual: float, n_per_object: int, screen: Screen) -> None:
+    """Refuse what cannot be shown."""
+    if not 0 < usual < np.inf:
+        raise OptionError(f"object_size={usual:g}: above 0 {screen.unit}s")
+    if n_per_object < 1:
+        raise OptionError(f"n_per_object={n_per_object}: at least one image of each object")
+    if "mask" not in cutouts.fields:
+        hint = near("mask", cutouts.fields)
+        raise StimulusError(f"{cutouts.name} has no field 'mask' that says what the object is{hint}")
+
+
+def _columns(screen: Screen, drawn: list[_Drawn], backgrounds: StimulusSet | None) -> dict[str, list[Any]]:
+    """Columns of what was drawn, lengths in units."""
+    scale = screen.pixels_per_unit
+    return {
+        "background": ["grey" if backgrounds is None else backgrounds.ids[each.background] for each in drawn],
+        "position_x": [each.x / scale for each in drawn],
+        "position_y": [each.y / scale for each in drawn],
+        "size": [each.size / scale for each in drawn],
+        "rotation": [each.rotation for each in drawn],
+    }
+
+
+def _composed(cutouts: StimulusSet, row: int, backgrounds: StimulusSet | None, drawn: _Drawn, size: int) -> Made:
+    """Lay an object over its background."""
+    ground = torch.full((3, size, size), 0.5)
+    if backgrounds is not None:
+        ground = squared(as_float(backgrounds.images([drawn.background])[0]), size)
+    part = as_float(torch.as_tensor(cutouts.get([row], "mask")[0]))
+    extent = extent_of(part)
+    if not extent:
+        raise StimulusError(f"cut-out {cutouts.ids[row]} has no pixel: its mask is empty")
+    image = as_float(cutouts.images([row])[0])
+    at, scale = (drawn.x, drawn.y), drawn.size / extent
+    colours, mask = placed(image, part, size, centre=at, scale=scale, rotation=drawn.rotation)
+    return {"image": (colours + (1 - mask) * ground).clamp(0, 1), "mask": mask}
 
 
 def _level(level: str | Level) -> Level:

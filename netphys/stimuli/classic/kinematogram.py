@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ from netphys.stimuli.classic.limits import numbers, whole, words
 from netphys.stimuli.classic.screen import Screen
 from netphys.stimuli.stimulus_set import StimulusSet
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["kinematograms"]
 
 Aperture = Literal["circle", "square"]
@@ -37,6 +40,7 @@ Signal = Literal["anew", "fixed"]
 Polarity = Literal["both", "light", "dark"]
 
 _MOST = 10_000_000  # stimuli of a set
+_MOST_FRAMES = 100_000
 _DOT_PIXELS = 3.0  # side of a dot where none is said
 _CODE = ("dots", "kinematogram", "screen")
 _WORDS = {"aperture": ("circle", "square"), "signal": ("anew", "fixed"), "polarity": ("both", "light", "dark")}
@@ -134,64 +138,61 @@ def kinematograms(
     >>> moving.get([0], "clip").shape, moving.metadata["coherence"].tolist()
     (torch.Size([1, 8, 3, 32, 32]), [0.1, 0.5, 0.1, 0.5])
     """
-    import pandas as pd
-
     screen = Screen(size, degrees)
     dot = _DOT_PIXELS / screen.pixels_per_unit if dot_size is None else float(dot_size)
     field = screen.extent if aperture_size is None else float(aperture_size)
     moved = 2.0 * frame_rate / screen.pixels_per_unit if speed is None else float(speed)
     check_dots(screen, density=density, dot_size=dot, contrast=contrast)
-    for option, word in (("aperture", aperture), ("signal", signal), ("polarity", polarity)):
-        words(option, word, _WORDS[option])
-    if not 0 < field <= screen.extent or not frame_rate > 0 or moved < 0:
+    if not 0 < field <= screen.extent or not 0 < frame_rate < np.inf or not 0 <= moved < np.inf:
         raise OptionError(
-            f"aperture_size={field:g}, frame_rate={frame_rate:g}, speed={moved:g}: an aperture "
-            f"is at most the screen, {screen.extent:g} {screen.unit}s; rates are above 0, speeds not below"
+            f"aperture_size={field:g}, frame_rate={frame_rate:g}, speed={moved:g}: an aperture is at most the screen, "
+            f"{screen.extent:g} {screen.unit}s; rates are above 0, speeds not below"
         )
-    n_dots = max(1, round(density * field**2 / dot**2))
     motion = _Motion(
-        moved / frame_rate,
-        whole("n_frames", n_frames, 1, 100_000),
-        n_dots,
-        dot,
-        lifetime,
-        aperture,
-        field,
-        signal,
-        polarity,
-        float(contrast),
+        step=moved / frame_rate,
+        n_frames=whole("n_frames", n_frames, 1, _MOST_FRAMES),
+        n_dots=max(1, round(density * field**2 / dot**2)),
+        dot_size=dot,
+        lifetime=None if lifetime is None else whole("lifetime", lifetime, 2, _MOST_FRAMES),
+        aperture=aperture,
+        aperture_size=field,
+        signal=signal,
+        polarity=polarity,
+        contrast=float(contrast),
     )
+    _check(motion)
     conditions = list(product(numbers("direction", direction), numbers("coherence", coherence, low=0, high=1)))
     count = len(conditions) if n is None else whole("n", n, 1, _MOST)
-    _check(motion)
-    shown = [conditions[index % len(conditions)] for index in range(count)]
-    table = pd.DataFrame(
-        {
-            "stimulus_id": [
-                f"kinematogram-a{angle:.12g}-c{share:.12g}-{seed}-{index:06d}"
-                for index, (angle, share) in enumerate(shown)
-            ],
-            "direction": [angle for angle, _ in shown],
-            "coherence": [share for _, share in shown],
-            "speed": moved,
-            "frame_rate": float(frame_rate),
-            "n_dots": n_dots,
-            "dot_size": dot,
-            "unit": screen.unit,
-        }
-    )
+    table = _table(motion, [conditions[index % len(conditions)] for index in range(count)], seed)
+    table["speed"], table["frame_rate"], table["unit"] = moved, float(frame_rate), screen.unit
     return StimulusSet(_source(screen, motion, conditions, seed), table, name="kinematograms")
 
 
 def _check(motion: _Motion) -> None:
     """Refuse what is no kinematogram."""
-    if motion.lifetime is not None and motion.lifetime < 2:
-        raise OptionError(f"lifetime={motion.lifetime}: at least 2 frames, or nothing moves; None: no end")
+    for option, known in _WORDS.items():
+        words(option, getattr(motion, option), known)
     if motion.step >= motion.aperture_size / 2:
         raise OptionError(
             f"a step of {motion.step:g} a frame is not told from one in the opposite direction: it is half the "
             f"aperture, {motion.aperture_size:g}, or more"
         )
+
+
+def _table(motion: _Motion, shown: list[tuple[float, float]], seed: int) -> pd.DataFrame:
+    """One row a clip, of its direction and coherence."""
+    import pandas as pd
+
+    names = [f"a{angle:.12g}-c{share:.12g}-{seed}-{index:06d}" for index, (angle, share) in enumerate(shown)]
+    return pd.DataFrame(
+        {
+            "stimulus_id": [f"kinematogram-{name}" for name in names],
+            "direction": [angle for angle, _ in shown],
+            "coherence": [share for _, share in shown],
+            "n_dots": motion.n_dots,
+            "dot_size": motion.dot_size,
+        }
+    )
 
 
 def _source(screen: Screen, motion: _Motion, conditions: list[tuple[float, float]], seed: int) -> Strewn:

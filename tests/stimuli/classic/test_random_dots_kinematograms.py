@@ -153,7 +153,7 @@ def test_polarity_and_degrees() -> None:
     ("options", "said"),
     [
         ({"coherence": 1.2}, "coherence=1.2"),
-        ({"lifetime": 1}, "lifetime=1: at least 2 frames"),
+        ({"lifetime": 1}, "lifetime=1: a whole number from 2"),
         ({"speed": 2000}, "half the aperture"),
         ({"aperture": "disc"}, "no aperture='disc'; there are: 'circle', 'square'"),
         ({"signal": "new"}, "no signal='new'"),

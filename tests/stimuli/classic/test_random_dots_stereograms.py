@@ -112,8 +112,8 @@ def _naive(shown: object) -> tuple[np.ndarray, np.ndarray]:
 def test_no_statistic_of_one_eye_at_the_figures_border_differs_from_the_ground(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    figure = stereograms(160, disparity=[6, -6], size=SIDE, seed=1)
-    ground = stereograms(160, disparity=0, size=SIDE, seed=2)
+    figure = stereograms(100, disparity=[6, -6], size=SIDE, seed=1)
+    ground = stereograms(100, disparity=0, size=SIDE, seed=2)
     plain = _border_statistics(_eye(ground, "left"))
     for field in ("left", "right"):
         found = _border_statistics(_eye(figure, field))
@@ -144,11 +144,18 @@ def _told_apart(first: np.ndarray, second: np.ndarray) -> float:
     return float(cross_val_score(classifier, table, labels, cv=4).mean())
 
 
-@pytest.mark.parametrize("shape", ["square", pytest.param("surface", marks=pytest.mark.slow)])
-def test_a_classifier_of_one_eye_alone_is_at_chance(shape: str) -> None:
-    figure = stereograms(150, disparity=6, shape=shape, size=SIDE, seed=3)  # type: ignore[arg-type]
-    ground = stereograms(150, disparity=0, size=SIDE, seed=4)
-    chance = 3 / np.sqrt(4 * 300)  # three standard errors of a share of 300
+@pytest.mark.parametrize(
+    ("shape", "n"),
+    [
+        ("square", 80),
+        pytest.param("square", 500, marks=pytest.mark.slow),
+        pytest.param("surface", 500, marks=pytest.mark.slow),
+    ],
+)
+def test_a_classifier_of_one_eye_alone_is_at_chance(shape: str, n: int) -> None:
+    figure = stereograms(n, disparity=6, shape=shape, size=SIDE, seed=3)  # type: ignore[arg-type]
+    ground = stereograms(n, disparity=0, size=SIDE, seed=4)
+    chance = 3 / np.sqrt(4 * 2 * n)  # three standard errors of a share of 2 n
     for field in ("left", "right"):
         assert abs(_told_apart(_eye(figure, field), _eye(ground, field)) - 0.5) < chance
     if shape == "square":
@@ -157,8 +164,8 @@ def test_a_classifier_of_one_eye_alone_is_at_chance(shape: str) -> None:
 
 def test_a_slope_changes_no_density(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slope draws dots together for one eye and apart for the other: 10 pixels of 48, so one part in five."""
-    ramp = stereograms(60, disparity=10, shape=lambda x, y: x / 24, size=SIDE, density=0.3)
-    flat = stereograms(60, disparity=0, size=SIDE, density=0.3, seed=5)
+    ramp = stereograms(40, disparity=10, shape=lambda x, y: x / 24, size=SIDE, density=0.3)
+    flat = stereograms(40, disparity=0, size=SIDE, density=0.3, seed=5)
     for field in ("left", "right"):
         assert stats.ttest_ind(_dotted(ramp, field), _dotted(flat, field)).pvalue > 0.01
     monkeypatch.setattr(Surface, "stretch", lambda self, x, y, eye: np.ones_like(x))

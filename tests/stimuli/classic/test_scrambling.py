@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from netphys.errors import OptionError, StimulusError
 from netphys.stimuli import StimulusSet
@@ -106,6 +108,13 @@ def test_images_of_several_sizes() -> None:
 
 
 # What holds of every variant
+
+
+def test_what_files_went_through_is_said_of_variants_too(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 90, dtype=np.uint8)).save(tmp_path / "grey.png")
+    stimuli = StimulusSet.from_folder(tmp_path)
+    assert stimuli.conversions == {"grey repeated": 1}
+    assert phase_scrambled(stimuli, n=2).conversions == {"grey repeated": 2}
 
 
 @pytest.mark.parametrize(
