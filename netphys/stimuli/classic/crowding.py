@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from netphys.errors import OptionError, StimulusError, near
+from netphys.stimuli.classic.limits import numbers, whole
 from netphys.stimuli.classic.screen import Screen
 from netphys.stimuli.classic.varied import Made, as_float, variant_generator, varied_set
 from netphys.stimuli.stimulus_set import StimulusSet
@@ -106,17 +107,17 @@ def crowded(
     side = screen.extent / 5 if target_size is None else float(target_size)
     if arrangement not in _ARRANGEMENTS:
         raise OptionError(f"no arrangement {arrangement!r}{near(arrangement, _ARRANGEMENTS)}")
-    if spacing_in not in ("targets", "units") or n_flankers < 0 or not spacing > 0 or not 0 <= fill <= 1:
+    if spacing_in not in ("targets", "units") or not spacing > 0 or not 0 <= fill <= 1:
         raise OptionError(
-            f"n_flankers={n_flankers}, spacing={spacing}, spacing_in={spacing_in!r}, fill={fill}: a count, a length "
-            "above 0 in 'targets' or 'units', and a grey value, 0 to 1"
+            f"spacing={spacing}, spacing_in={spacing_in!r}, fill={fill}: a length above 0, in 'targets' or 'units', and "
+            "a grey value, 0 to 1"
         )
     apart = spacing * side if spacing_in == "targets" else float(spacing)
-    places = _places(screen, side, position, apart, n_flankers, arrangement)
+    places = _places(screen, side, position, apart, whole("n_flankers", n_flankers, 0, 1000), arrangement)
     for each in (stimuli, pool):
         if alpha is not None and alpha not in each.fields:
             raise StimulusError(f"{each.name} has no field {alpha!r}{near(alpha, each.fields)}")
-    chosen = _chosen(stimuli, pool, n, n_flankers, seed)
+    chosen = _chosen(stimuli, pool, whole("n", n, 1, 1_000_000), n_flankers, seed)
 
     def make(row: int, copy: int, rng: np.random.Generator) -> Made:
         canvas = torch.full((3, size, size), fill)
@@ -159,6 +160,8 @@ def _places(
     """Lay target and flankers out, or say that something lies beyond the screen."""
     scale = screen.pixels_per_unit
     pixels = round(side * scale)
+    if len(numbers("position", position)) != 2:
+        raise OptionError(f"position={position}: two numbers, x to the right and y up")
     if pixels < 1:
         raise OptionError(f"target_size={side:g}: at least one pixel, {1 / scale:g} {screen.unit}s")
     x, y = position
@@ -205,6 +208,10 @@ def _shown(stimuli: StimulusSet, row: int, alpha: str | None, side: int) -> tupl
     """An image and what of it is shown, brought to a size, the image multiplied with it: (3, y, x), (y, x)."""
     image = as_float(stimuli.images([row])[0])
     part = torch.ones(image.shape[-2:]) if alpha is None else as_float(torch.as_tensor(stimuli.get([row], alpha)[0]))
+    if part.shape != image.shape[-2:]:
+        raise StimulusError(
+            f"{stimuli.ids[row]}: field {alpha} is {tuple(part.shape)}, its image {tuple(image.shape[-2:])} pixels"
+        )
     planes = torch.cat([image * part, part[None]])[None]
     factor = side / max(image.shape[-2:])
     wanted = [max(1, round(each * factor)) for each in image.shape[-2:]]

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from netphys.errors import OptionError, StimulusError, near
+from netphys.stimuli.classic.limits import whole
 from netphys.stimuli.classic.screen import Screen
 from netphys.stimuli.classic.varied import Made, as_float, variant_generator, varied_set
 from netphys.stimuli.classic.warping import extent_of, placed, squared
@@ -163,8 +164,7 @@ def _check(cutouts: StimulusSet, usual: float, n_per_object: int, screen: Screen
     """Refuse what cannot be shown."""
     if not 0 < usual < np.inf:
         raise OptionError(f"object_size={usual:g}: above 0 {screen.unit}s")
-    if n_per_object < 1:
-        raise OptionError(f"n_per_object={n_per_object}: at least one image of each object")
+    whole("n_per_object", n_per_object, 1, 1_000_000)
     if "mask" not in cutouts.fields:
         hint = near("mask", cutouts.fields)
         raise StimulusError(f"{cutouts.name} has no field 'mask' that says what the object is{hint}")
@@ -188,10 +188,14 @@ def _composed(cutouts: StimulusSet, row: int, backgrounds: StimulusSet | None, d
     if backgrounds is not None:
         ground = squared(as_float(backgrounds.images([drawn.background])[0]), size)
     part = as_float(torch.as_tensor(cutouts.get([row], "mask")[0]))
+    image = as_float(cutouts.images([row])[0])
+    if part.shape != image.shape[-2:]:
+        raise StimulusError(
+            f"cut-out {cutouts.ids[row]}: its mask is {tuple(part.shape)}, its image {tuple(image.shape[-2:])} pixels"
+        )
     extent = extent_of(part)
     if not extent:
         raise StimulusError(f"cut-out {cutouts.ids[row]} has no pixel: its mask is empty")
-    image = as_float(cutouts.images([row])[0])
     at, scale = (drawn.x, drawn.y), drawn.size / extent
     colours, mask = placed(image, part, size, centre=at, scale=scale, rotation=drawn.rotation)
     return {"image": (colours + (1 - mask) * ground).clamp(0, 1), "mask": mask}

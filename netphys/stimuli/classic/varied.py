@@ -13,13 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from netphys.errors import OptionError, StimulusError
+from netphys.errors import StimulusError
 from netphys.provenance import code_digest, digest
 from netphys.seeds import generator
+from netphys.stimuli.classic.limits import whole
 from netphys.stimuli.sources import gathered
 from netphys.stimuli.stimulus_set import StimulusSet
 
 __all__ = ["Varied", "as_float", "variant_generator", "varied_set"]
+
+_MOST = 10_000_000  # stimuli of a set
 
 Made = Mapping[str, Any]  # field → value, of one stimulus
 Maker = Callable[[int, int, np.random.Generator], Made]
@@ -119,12 +122,11 @@ def varied_set(
     Raises
     ------
     OptionError
-        If n is not above 0.
+        If n is not a whole number above 0.
     StimulusError
         If the stimuli have no images.
     """
-    if n < 1:
-        raise OptionError(f"n={n}: at least one variant of each stimulus")
+    n = whole("n", n, 1, _MOST // len(stimuli))
     if "image" not in stimuli.fields:
         raise StimulusError(f"{stimuli.name} has no images to vary, only {', '.join(stimuli.fields)}")
     rows, copies = np.repeat(np.arange(len(stimuli)), n), np.tile(np.arange(n), len(stimuli))

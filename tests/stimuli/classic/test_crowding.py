@@ -109,6 +109,8 @@ def test_degrees_and_sizes() -> None:
         ({"arrangement": "row"}, OptionError, "no arrangement 'row'"),
         ({"alpha": "mask"}, StimulusError, "no field 'mask'"),
         ({"spacing": 0}, OptionError, "spacing=0"),
+        ({"n_flankers": 1.5}, OptionError, "n_flankers=1.5: a whole number"),
+        ({"position": (float("nan"), 0)}, OptionError, "position=nan"),
         ({"target_size": 0.1}, OptionError, "at least one pixel"),
     ],
 )

@@ -193,3 +193,6 @@ def test_what_is_no_cut_out_or_level_is_refused(tmp_path: Path) -> None:
     empty = cutouts_from_arrays([np.zeros((4, 8, 8), dtype=np.uint8)])
     with pytest.raises(StimulusError, match="cut-out 0 has no pixel"):
         objects_on_backgrounds(empty, size=16).images([0])
+    other = StimulusSet.from_arrays(np.zeros((1, 3, 8, 8)), fields={"mask": np.ones((1, 8, 9))})
+    with pytest.raises(StimulusError, match=r"cut-out 0: its mask is \(8, 9\), its image \(8, 8\) pixels"):
+        objects_on_backgrounds(other, size=16).images([0])

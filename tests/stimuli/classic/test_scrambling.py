@@ -164,7 +164,7 @@ def test_variants_are_named_in_text() -> None:
         ("phase_scrambled(**{'n': 2})", "is not understood"),
         ("phase_scrambled(n=exit())", "is not understood"),
         ("phase_scrambled(n=two)", "n='two' is not a whole number"),
-        ("phase_scrambled(n=0)", "n=0: at least one variant"),
+        ("phase_scrambled(n=0)", "n=0: a whole number from 1"),
         ("(", "is not understood"),
     ],
 )
