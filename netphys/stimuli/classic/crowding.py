@@ -109,8 +109,8 @@ def crowded(
         raise OptionError(f"no arrangement {arrangement!r}{near(arrangement, _ARRANGEMENTS)}")
     if spacing_in not in ("targets", "units") or not spacing > 0 or not 0 <= fill <= 1:
         raise OptionError(
-            f"spacing={spacing}, spacing_in={spacing_in!r}, fill={fill}: a length above 0, in 'targets' or 'units', and "
-            "a grey value, 0 to 1"
+            f"spacing={spacing}, spacing_in={spacing_in!r}, fill={fill}: a length above 0, in 'targets' or 'units', "
+            "and a grey value, 0 to 1"
         )
     apart = spacing * side if spacing_in == "targets" else float(spacing)
     places = _places(screen, side, position, apart, whole("n_flankers", n_flankers, 0, 1000), arrangement)
