@@ -433,6 +433,12 @@ class StimulusSet:
 
         return treat(self, treatment)
 
+    def statistics(self, **options: Any) -> pd.DataFrame:
+        """Measure every image, its mean, contrast and spectrum: see :mod:`netphys.stimuli.statistics`."""
+        from netphys.stimuli.statistics import statistics
+
+        return statistics(self, **options)
+
     def held(self, device: str = "auto", *, budget: int | None = None) -> StimulusSet:
         """Hold all images on a device: see :func:`netphys.stimuli.reading_ahead.hold`."""
         from netphys.stimuli.reading_ahead import hold

@@ -1,4 +1,4 @@
-"""What physiologists show: gratings, Gabors, bars, checkerboards, noise and random dots, drawn when they are read.
+"""What physiologists show: gratings, bars, noise, random dots, variants of pictures; drawn when they are read.
 
 All are float32 in [0, 1] about mean grey 0.5, in degrees of visual angle where the screen's extent is said, else in
 pixels (:mod:`netphys.stimuli.classic.screen` has the coordinates). A stimulus is drawn anew each time, so memory does
@@ -15,22 +15,38 @@ if TYPE_CHECKING:
     from netphys.stimuli.classic.addresses import load_classic
     from netphys.stimuli.classic.bar import bars
     from netphys.stimuli.classic.checkerboard import checkerboards
+    from netphys.stimuli.classic.crowding import crowded
+    from netphys.stimuli.classic.cutouts import objects_on_backgrounds
+    from netphys.stimuli.classic.cutting_out import cutouts_from_arrays, cutouts_from_folder, cutouts_from_masks
     from netphys.stimuli.classic.grating import gabors, gratings
     from netphys.stimuli.classic.noise_field import noise
+    from netphys.stimuli.classic.occlusion import occluded
     from netphys.stimuli.classic.random_dots import kinematograms, stereograms
+    from netphys.stimuli.classic.scrambling import phase_scrambled
     from netphys.stimuli.classic.screen import Screen
+    from netphys.stimuli.classic.textures import texture_controls
+    from netphys.stimuli.classic.variants import make_variant
 
 __all__ = [
     "CLASSIC",
     "Screen",
     "bars",
     "checkerboards",
+    "crowded",
+    "cutouts_from_arrays",
+    "cutouts_from_folder",
+    "cutouts_from_masks",
     "gabors",
     "gratings",
     "kinematograms",
     "load_classic",
+    "make_variant",
     "noise",
+    "objects_on_backgrounds",
+    "occluded",
+    "phase_scrambled",
     "stereograms",
+    "texture_controls",
 ]
 
 _WHERE = {
@@ -42,7 +58,19 @@ _WHERE = {
     "stereograms": "random_dots",
     "kinematograms": "random_dots",
 }
-_BESIDE = {"Screen": "screen", "load_classic": "addresses"}
+_BESIDE = {
+    "Screen": "screen",
+    "crowded": "crowding",
+    "cutouts_from_arrays": "cutting_out",
+    "cutouts_from_folder": "cutting_out",
+    "cutouts_from_masks": "cutting_out",
+    "load_classic": "addresses",
+    "make_variant": "variants",
+    "objects_on_backgrounds": "cutouts",
+    "occluded": "occlusion",
+    "phase_scrambled": "scrambling",
+    "texture_controls": "textures",
+}
 
 
 class _Generators(Mapping[str, Callable[..., Any]]):
