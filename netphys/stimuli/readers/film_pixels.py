@@ -14,7 +14,7 @@ __all__ = ["film_pixels"]
 Frame = tuple[np.ndarray, tuple[str, ...]]
 
 
-def film_pixels(frame: Any, stream: Any) -> Frame:
+def film_pixels(frame: Any, stream: Any, reformatter: Any) -> Frame:
     """Convert a decoded frame to pixels, turned as the film says.
 
     Parameters
@@ -22,6 +22,8 @@ def film_pixels(frame: Any, stream: Any) -> Frame:
     frame : av.VideoFrame
     stream : av.VideoStream
         Where it comes from.
+    reformatter : av.video.reformatter.VideoReformatter
+        Of the film: it keeps its tables from frame to frame, which take longer to make than a frame to convert.
 
     Returns
     -------
@@ -38,10 +40,10 @@ def film_pixels(frame: Any, stream: Any) -> Frame:
     if frame.width * frame.height > MAX_PIXELS:
         raise StimulusError(f"a frame of {frame.width} x {frame.height} pixels, over {MAX_PIXELS}")
     if any(component.is_alpha for component in frame.format.components):
-        pixels, said = picture_pixels(Image.fromarray(frame.to_ndarray(format="rgba")))
+        pixels, said = picture_pixels(Image.fromarray(reformatter.reformat(frame, format="rgba").to_ndarray()))
         words += said
     else:
-        pixels = frame.to_ndarray(format="rgb24").transpose(2, 0, 1)
+        pixels = reformatter.reformat(frame, format="rgb24").to_ndarray().transpose(2, 0, 1)
     aspect = stream.sample_aspect_ratio
     words += [f"pixels of aspect {aspect} taken as square"] * (aspect not in (None, 0, 1))
     turned, said_turned = _turned(pixels, frame)

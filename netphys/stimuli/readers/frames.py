@@ -130,6 +130,7 @@ class _Coded(_Reading):
         if self._container is not None:
             self._container.close()
         self._file.seek(0)
+        self._reformatter = av.video.reformatter.VideoReformatter()
         options = {"format_whitelist": _CONTAINERS}
         self._container = av.open(self._file, mode="r", options=options, metadata_errors="replace")
         streams = [each for each in self._container.streams.video if not _is_cover(each)]
@@ -222,7 +223,7 @@ class _Coded(_Reading):
             frame = self._reached(number)
             if frame.is_corrupt:
                 raise StimulusError(f"film {self.name}: frame {number} is damaged")
-            pixels, words = film_pixels(frame, self._stream)
+            pixels, words = film_pixels(frame, self._stream, self._reformatter)
             if self._variable:
                 words = (*words, "frames of different durations, by number")
         if hasattr(self, "size") and pixels.shape[1:] != self.size:

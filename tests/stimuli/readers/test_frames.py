@@ -186,6 +186,20 @@ def test_a_turn_is_made_and_said(tmp_path: Path) -> None:
     assert "not turned: its angle is no quarter turn" in opened(tmp_path / "odd.mp4").frames([0])[0][1]
 
 
+def test_alpha_lies_over_mid_grey_and_unequal_pixels_are_said(tmp_path: Path) -> None:
+    rgba = np.zeros((*SIZE, 4), dtype=np.uint8)
+    rgba[:, :32] = (200, 100, 0, 255)
+    with av.open(str(tmp_path / "a.mov"), "w") as container:
+        stream = container.add_stream("png", rate=25)
+        stream.width, stream.height, stream.pix_fmt = SIZE[1], SIZE[0], "rgba"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        for packet in [*stream.encode(av.VideoFrame.from_ndarray(rgba, format="rgba")), *stream.encode()]:
+            container.mux(packet)
+    pixels, words = opened(tmp_path / "a.mov").frames([0])[0]
+    assert pixels[:, 5, 5].tolist() == [200, 100, 0] and pixels[:, 5, 60].tolist() == [127, 127, 127]
+    assert "alpha over mid-grey" in words and "pixels of aspect 4/3 taken as square" in words
+
+
 def test_frames_of_different_durations_are_said(tmp_path: Path) -> None:
     times = np.cumsum([0, *np.random.default_rng(0).integers(20, 120, N - 1)]).tolist()
     shown = opened(film(tmp_path / "ffv1.mkv", times=times))
