@@ -117,7 +117,7 @@ def read_foreign(
 ) -> Found:
     """Read a file from elsewhere: see :func:`netphys.stimuli.readers.hdf5.read_hdf5`."""
     held = HeldFile(path, ratio=RATIO)
-    with held.reading() as file:
+    with held.closing_on_failure(), held.reading() as file:
         data = dict(_datasets(file))
         where = _chosen(path, data, dataset, order)
         order = _order(path, where, data[where], order)
@@ -126,7 +126,8 @@ def read_foreign(
         table = _table(_Columns(path, data, n), metadata, ids)
     source = ForeignImages(held, where, order, n)
     source.ids = list(table["stimulus_id"])
-    source.read("image", np.arange(1))  # a wrong range is said at once
+    with held.closing_on_failure():
+        source.read("image", np.arange(1))  # a wrong range is said at once
     return Found(source, table, path.stem)
 
 

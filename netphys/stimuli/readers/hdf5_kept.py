@@ -56,9 +56,25 @@ class HeldFile:
         self.path, self._ratio = path, ratio
         self._forget()
 
+    def close(self) -> None:
+        """Close the file, until it is read again."""
+        with self._lock:
+            self._stack.close()
+            self._file = None
+
+    @contextmanager
+    def closing_on_failure(self) -> Iterator[None]:
+        """Close the file if the block fails: nobody is to hold what could not be read."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
     def _forget(self) -> None:
         self._pid, self._file = os.getpid(), None
-        self._lock, self._stack = threading.RLock(), ExitStack()
+        self._lock: threading.RLock = threading.RLock()
+        self._stack: ExitStack = ExitStack()
 
     @contextmanager
     def reading(self) -> Iterator[Any]:
@@ -155,7 +171,7 @@ def read_kept(path: Path) -> KeptStimuli:
         If it is none, or damaged.
     """
     held = HeldFile(path, ratio=RATIO)
-    with held.reading() as file:
+    with held.closing_on_failure(), held.reading() as file:
         odd = FileError(f"{path} is not what netphys wrote: its record is damaged; write it again")
         if fixed_text(file, "format") != FORMAT:
             raise odd
@@ -170,7 +186,8 @@ def read_kept(path: Path) -> KeptStimuli:
             raise
         except Exception:  # whatever damaged bytes lead to
             raise odd from None
-    source = KeptSource(held, record, [str(each) for each in columns["stimulus_id"]])
+    with held.closing_on_failure():
+        source = KeptSource(held, record, [str(each) for each in columns["stimulus_id"]])
     return KeptStimuli(
         source,
         metadata_frame(columns, None),

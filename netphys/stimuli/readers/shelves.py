@@ -235,12 +235,13 @@ class Archive:
         return members
 
     def _require_apart(self, members: dict[str, zipfile.ZipInfo]) -> None:
-        """Refuse members that lie over each other: a small archive would unpack to anything."""
+        """Refuse members that lie over each other, or the list: a small archive would unpack to anything."""
         ordered = sorted(members.values(), key=lambda each: each.header_offset)
-        for first, second in zip(ordered, ordered[1:]):
-            if first.header_offset + 30 + first.compress_size > second.header_offset:
-                both = f"{first.filename!r} and {second.filename!r}"
-                raise StimulusError(f"{self.path}: {both} lie over each other; it is no honest archive")
+        starts = [each.header_offset for each in ordered[1:]] + [self._zip.start_dir]
+        for member, after in zip(ordered, starts):
+            if member.header_offset + 30 + member.compress_size > after:
+                what = f"{member.filename!r} lies over what comes after it"
+                raise StimulusError(f"{self.path}: {what}; it is damaged, or no honest archive")
 
     @contextmanager
     def _reading(self, name: str = "") -> Iterator[None]:
