@@ -184,6 +184,10 @@ def test_equal_pixels_are_ranked_by_what_is_around_them_and_never_by_chance() ->
     y, x = np.mgrid[:21, :7]
     assert abs(np.corrcoef(alike.ravel(), y.ravel())[0, 1]) < 0.25  # 3 standard errors of 147
     assert abs(np.corrcoef(alike.ravel(), x.ravel())[0, 1]) < 0.25
+    near = np.full((31, 15), 0.5)
+    near[5, 5] = 1  # around (5, 6) there is a little light at once; around (25, 6) more, farther away
+    near[23, 4:9] = 1
+    assert list(ranked(near)).index(5 * 15 + 6) > list(ranked(near)).index(25 * 15 + 6)
     distinct = np.random.default_rng(0).random((9, 11))
     assert (ranked(distinct) == np.argsort(distinct, axis=None)).all()
 

@@ -10,6 +10,7 @@ from torchvision.transforms import v2
 from netphys.colorimetry import lightness
 from netphys.errors import StimulusError
 from netphys.stimuli import StimulusSet
+from netphys.stimuli.treating.framing_steps import Move
 from netphys.stimuli.treating.step import Picture
 from netphys.stimuli.treatment import Blur, Contrast, Crop, Field, Flip, Grey, Pad, Rotate, Treatment, treat
 
@@ -163,6 +164,8 @@ def test_a_field_is_filled_and_cut() -> None:
     wide = _done("field(8, 32, 4)", _photo(10, 20))  # 4 degrees wide, 2 high: 16 x 8 pixels
     assert bool((wide[:, :12] == 0.5).all() and (wide[:, 20:] == 0.5).all() and (wide[:, 12:20, 8:24] != 0.5).any())
     assert torch.equal(_done("field(16, 80)", photo, per_degree=5.0), _done("field(16, 80, 8)", photo))
+    first = _done("resize(20) | field(16, 80)", photo, per_degree=5.0)  # still 8 degrees wide
+    assert bool((first[:, :20] == 0.5).all() and (first[:, 20:60, 20:60] != 0.5).all())
     again = Field(8, 64, 4).apply(Picture(photo))
     assert again.pixels_per_degree == 8.0
     with pytest.raises(StimulusError, match="field: it, 300 degrees wide, would be 480000 pixels wide"):
@@ -194,3 +197,14 @@ def test_flips_crops_and_pads() -> None:
     assert torch.equal(_done("crop((10, 12))", photo), photo[:, 5:15, 6:18])
     assert torch.equal(_done("pad((30, 40)) | crop((20, 24))", photo), photo)
     assert all(each.moves for each in (Flip(), Crop(3), Pad(3), Rotate(3))) and not Grey().moves
+
+
+def test_a_map_keeps_its_values_whatever_moves() -> None:
+    labels = torch.from_numpy(np.random.default_rng(0).integers(1, 9, (1, 20, 24))).double() * 10
+    for text in ("rotate(25)", "resize((31, 17))", "field(8, 64, 5)", "pad(40)"):
+        (step,) = Treatment.from_text(text).steps
+        assert isinstance(step, Move)
+        moved = step.move(Picture(labels), is_map=True).values
+        assert set(moved.unique().tolist()) <= {0.0, *labels.unique().tolist()} and moved.max() > 0
+        mixed = step.move(Picture(labels)).values  # control: pictures are mixed, and have a ground
+        assert not set(mixed.unique().tolist()) <= {0.0, *labels.unique().tolist()}
