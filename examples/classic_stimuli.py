@@ -29,7 +29,7 @@ rows = {
     "scenes": scenes,
     "scrambled": "world:scenes?n=6&size=128&seed=3&variant=phase_scrambled()",
     "occluded": "world:scenes?n=6&size=128&seed=3&variant=occluded(fraction=0.4, kind=bubbles)",
-    "crowded": "world:scenes?n=6&size=64&seed=3&variant=crowded(n_flankers=4, target_size=40, size=160, arrangement=ring)",
+    "crowded": "world:scenes?n=6&seed=3&variant=crowded(n_flankers=4, target_size=40, size=160, arrangement=ring)",
     "objects": objects_on_backgrounds(cutouts_from_masks(scenes)[:6], scenes[30:], n_per_object=1, size=128),
     "matched": "world:scenes?n=6&size=128&seed=3&treatment=grey() | luminance(0.5, 0.15)",
     "eye's view": "world:scenes?n=6&size=128&seed=3&treatment=field(12, 128, 8) | aperture(7.5, 1.5)",

@@ -56,6 +56,18 @@ def check_train_and_look(values):
     assert values["same"]["supervised"] > values["same"]["untrained"] > 1 / 8
 
 
+def check_classic_stimuli(values):
+    assert values["peak"] == (0, 16) and values["rest"] < 0.01
+    assert all(len(each) >= 5 for each in values["sets"].values())
+
+
+def check_matched_stimuli(values):
+    assert values["told"]["grey"] > 0.95
+    for name in ("luminance", "histogram", "spectrum"):
+        assert values["told"][name] == 0.5, name
+        assert values["tables"][name]["mean"].std() < 0.01 * values["tables"]["grey"]["mean"].std(), name
+
+
 CHECKS = {name.removeprefix("check_"): value for name, value in list(globals().items()) if name.startswith("check_")}
 
 
