@@ -9,7 +9,7 @@ picture, a mask, depth, a sound.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 _LISTED = "metadata.csv"
 _SHOWN = ("image", "sound", "clip", "text")  # what a folder without metadata.csv is looked through for, in this order
 _MOST_COLUMNS = 10_000
+_NAMES = ("stimulus_id", "image_id", "file", "filename", "image_file_name")  # columns that are text, as written
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def read_shelf(
     where = f"{shelf}/{_LISTED}" if table is None else f"the table of {shelf}"
     if table is None and shelf.has(_LISTED):
         with shelf.open(_LISTED) as file:
-            table = read_table(file, name=where)
+            table = read_table(file, name=where, written=[said.partition(":")[0] for said in (fields or {}).values()])
     if table is None:
         table = _walk(shelf)
         if not len(table):
@@ -111,8 +112,17 @@ def read_shelf(
     return Found(source, table, shelf.name, np.flatnonzero(whole).tolist(), left_out)
 
 
-def read_table(file: Any, *, name: str) -> pd.DataFrame:
-    """Read a CSV of metadata; ids and names of files are text, as they are written.
+def read_table(file: Any, *, name: str, written: Iterable[str] = ()) -> pd.DataFrame:
+    """Read a CSV of metadata.
+
+    Parameters
+    ----------
+    file : open binary file
+        Can be sought in.
+    name : str
+        What messages call it.
+    written : iterable of str
+        Columns that are text, as they are written, besides ids and files: a film may be called "NA" or "007".
 
     Raises
     ------
@@ -132,9 +142,9 @@ def read_table(file: Any, *, name: str) -> pd.DataFrame:
         file.seek(0)
         table = pd.read_csv(file, encoding="utf-8", low_memory=False)
         file.seek(0)
-        # names as they are written: a stimulus may be called "NA" or "007"
-        written = pd.read_csv(file, usecols=_is_name, dtype=str, keep_default_na=False, encoding="utf-8")
-        table[written.columns] = written
+        texts = {*_NAMES, *written}
+        as_written = pd.read_csv(file, usecols=texts.__contains__, dtype=str, keep_default_na=False, encoding="utf-8")
+        table[as_written.columns] = as_written
     except StimulusError:
         raise
     except (ValueError, UnicodeDecodeError, OverflowError) as error:
@@ -152,13 +162,6 @@ def _require_text(file: Any, name: str) -> None:
         if b"\0" in part:
             raise StimulusError(f"{name} is not a CSV table in UTF-8: it holds NUL bytes")
     file.seek(start)
-
-
-_NAMES = ("stimulus_id", "image_id", "file", "filename", "image_file_name", "left", "right", "sound", "image", "clip")
-
-
-def _is_name(column: str) -> bool:
-    return column in _NAMES
 
 
 def _columns(table: pd.DataFrame, fields: Mapping[str, str] | None, where: str) -> list[FieldColumn]:

@@ -241,7 +241,8 @@ def _samples(data: bytes, header: WavHeader, name: str) -> np.ndarray:
 def _listed(shelf: Shelf, fields: Mapping[str, str] | None) -> tuple[pd.DataFrame, dict[str, str]]:
     """Read metadata.csv, and say which column names the sounds."""
     with shelf.open(_LISTED) as file:
-        table = read_table(file, name=f"{shelf}/{_LISTED}")
+        written = ["sound", *(said.partition(":")[0] for said in (fields or {}).values())]
+        table = read_table(file, name=f"{shelf}/{_LISTED}", written=written)
     return table, dict(fields or {"sound": "sound:sound" if "sound" in table else "file:sound"})
 
 

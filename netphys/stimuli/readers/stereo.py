@@ -78,7 +78,7 @@ def read_stereo(
     names = {"left": left, "right": right} | ({"disparity": disparity} if disparity else {})
     if shelf.has(_LISTED):
         with shelf.open(_LISTED) as file:
-            table = read_table(file, name=f"{shelf}/{_LISTED}")
+            table = read_table(file, name=f"{shelf}/{_LISTED}", written=names.values())
         columns = names
     else:
         table, columns = _walked(shelf, names), {each: each for each in names}

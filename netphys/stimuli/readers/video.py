@@ -231,7 +231,7 @@ def _frame_files(shelf: Shelf) -> dict[str, list[str]]:
     """List the frames of each film of a folder."""
     if shelf.has(_LISTED):
         with shelf.open(_LISTED) as file:
-            table = read_table(file, name=f"{shelf}/{_LISTED}")
+            table = read_table(file, name=f"{shelf}/{_LISTED}", written=["film"])
         return _listed_frames(shelf, table)
     files = [each for each in shelf.files() if PurePosixPath(each).suffix.lower() in IMAGE_SUFFIXES]
     if not files:

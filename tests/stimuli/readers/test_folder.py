@@ -139,3 +139,13 @@ def test_the_digest_is_of_pixels_and_order_not_of_places_or_formats(image_folder
     pixels[5, 5, 0] ^= 1
     Image.fromarray(pixels).save(there / "d.png")
     assert StimulusSet.from_folder(there).digest != digest  # one bit of one pixel
+
+
+def test_columns_that_name_files_are_text_and_others_are_numbers(image_folder: Write) -> None:
+    folder = image_folder({"a.png": 0, "b.png": 1})
+    for name in ("007", "1e3"):  # files without a suffix, whose names look like numbers
+        shutil.copy(folder / "a.png", folder / name)
+    (folder / "metadata.csv").write_text("file,mask,left\na.png,007,3\nb.png,1e3,4\n")
+    shown = StimulusSet.from_folder(folder, fields={"image": "file", "mask": "mask:image"})
+    assert shown.metadata["mask"].tolist() == ["007", "1e3"] and shown.where("left > 3").ids == ("b.png",)
+    assert StimulusSet.from_folder(folder).metadata["mask"].tolist() == [7, 1000]  # nobody says that it names files
