@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,12 +20,13 @@ import numpy as np
 
 from netphys._version import __version__
 from netphys.errors import FileError, NetphysError, OptionError, OutputError, StimulusError, near
-from netphys.files import committing, ensure_folder
+from netphys.files import committing, ensure_folder, reserve
 from netphys.guards import guarded_hdf5, is_hdf5
 from netphys.hdf5_columns import (
     Columns,
     fixed_text,
     plain_columns,
+    stored_bytes,
     table_digest,
     writable,
     write_columns,
@@ -49,6 +51,8 @@ log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 1 << 25  # of stimuli in memory while they are written; twice, for the next ones are read meanwhile
 _MOST_BATCH = 64
+_CACHED_BYTES = 1 << 25  # that HDF5 holds of what was written, some chunks of each dataset
+_MARGIN_BYTES = 1 << 20  # HDF5's own metadata
 _COMPRESSIONS = ("gzip", "lzf")
 
 
@@ -111,8 +115,12 @@ def write_hdf5(
     ensure_folder(path.parent)
     import h5py
 
-    with committing(path) as temporary, h5py.File(temporary, "w") as file:
-        _write(file, stimuli, chosen, columns, compression)
+    with committing(path) as temporary:
+        with h5py.File(temporary, "w") as file:
+            _write(file, stimuli, chosen, columns, compression, _Room(temporary, file))
+            file.flush()
+            n_bytes = file.id.get_filesize()
+        os.truncate(temporary, n_bytes)
     return path
 
 
@@ -207,12 +215,40 @@ def _difference(path: Path, stimuli: StimulusSet, fields: tuple[str, ...], colum
     return "" if same else "holds these stimuli with other metadata"
 
 
-def _write(file: Any, stimuli: StimulusSet, fields: tuple[str, ...], columns: Columns, compression: str | None) -> None:
+class _Room:
+    """Takes the space of what will be written: a disk that fills while HDF5 writes ends the process.
+
+    Parameters
+    ----------
+    path : Path
+        The file; whoever writes it cuts it to its true size at the end.
+    file : h5py.File
+        It, open to write.
+    """
+
+    def __init__(self, path: Path, file: Any) -> None:
+        self._path, self._file = path, file
+        self._written = self._taken = 0
+
+    def take(self, n_bytes: int) -> None:
+        """Take space for further bytes; what HDF5 may still hold in its caches is counted."""
+        held = min(self._written, _CACHED_BYTES)
+        needed = self._file.id.get_filesize() + held + n_bytes + n_bytes // 50 + _MARGIN_BYTES
+        if needed > self._taken:
+            self._taken = needed + held
+            reserve(self._path, self._taken)
+        self._written += n_bytes
+
+
+def _write(
+    file: Any, stimuli: StimulusSet, fields: tuple[str, ...], columns: Columns, compression: str | None, room: _Room
+) -> None:
     """Fill the file."""
     n = len(stimuli)
+    room.take(n * (32 * len(fields) + 200) + stored_bytes(columns))
     for name, text in (("format", FORMAT), ("netphys", __version__), ("name", stimuli.name[:1000])):
         write_fixed_text(file, name, text)
-    writers = {field: FieldWriter(file, field, n, compression) for field in fields}
+    writers = {field: FieldWriter(file, field, n, compression, room.take) for field in fields}
     digests = flat_group(file, "digests", n, {"compression": compression})
     codes: dict[tuple[str, ...], int] = {}
     coded = file.create_dataset("conversions", (n,), "i4")
@@ -220,7 +256,9 @@ def _write(file: Any, stimuli: StimulusSet, fields: tuple[str, ...], columns: Co
         for rows, values, said, words in _batches(stimuli, fields):
             for field, writer in writers.items():
                 writer.append(values[field])
-            append_bytes(digests, [json.dumps(each, allow_nan=False).encode() for each in said], int(rows[0]))
+            texts = [json.dumps(each, allow_nan=False).encode() for each in said]
+            room.take(sum(map(len, texts)))
+            append_bytes(digests, texts, int(rows[0]))
             coded[rows[0] : rows[-1] + 1] = [codes.setdefault(each, len(codes)) for each in words]
             progress.update(len(rows))
     write_columns(file, columns, fixed=True)
@@ -232,7 +270,9 @@ def _write(file: Any, stimuli: StimulusSet, fields: tuple[str, ...], columns: Co
             "StimulusSet.to_hdf5", {"fields": list(fields), "compression": compression}, {"stimuli": whole}
         ),
     }  # fmt: skip
-    file.create_dataset("record", data=np.frombuffer(json.dumps(record).encode(), np.uint8))
+    said_of_all = json.dumps(record).encode()
+    room.take(len(said_of_all))
+    file.create_dataset("record", data=np.frombuffer(said_of_all, np.uint8))
     write_fixed_text(file, "digest", whole)
     write_fixed_text(file, "treatment", stimuli.treatment[:8000])
     write_fixed_text(file, "sha256", statement_digest(file, columns, fields))

@@ -12,7 +12,6 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +25,12 @@ from netphys.stimuli.readers.folder import Found
 from netphys.stimuli.readers.hdf5_layouts import Even, Flat, open_field
 from netphys.stimuli.sources import gathered, value_digest
 
-__all__ = ["FORMAT", "HeldFile", "KeptSource", "KeptStimuli", "read_kept", "statement_digest"]
+__all__ = ["FORMAT", "HeldFile", "KeptSource", "read_kept", "statement_digest"]
 
 FORMAT = "netphys-stimuli-1"
 BUDGET = 1 << 50  # bytes that a file may claim: it is read in pieces
 RATIO = 1100  # of what we compress ourselves; deflate reaches 1032
 _READ_BYTES = 16 << 20
-
-
-@dataclass(frozen=True)
-class KeptStimuli(Found):
-    """What a file of ours holds."""
-
-    treatment: str = ""
 
 
 class HeldFile:
@@ -162,7 +154,7 @@ class KeptSource:
         return values
 
 
-def read_kept(path: Path) -> KeptStimuli:
+def read_kept(path: Path) -> Found:
     """Read a file of ours.
 
     Raises
@@ -188,7 +180,7 @@ def read_kept(path: Path) -> KeptStimuli:
             raise odd from None
     with held.closing_on_failure():
         source = KeptSource(held, record, [str(each) for each in columns["stimulus_id"]])
-    return KeptStimuli(
+    return Found(
         source,
         metadata_frame(columns, None),
         str(record["name"]),

@@ -10,7 +10,7 @@ the SHA-256 of each value (:func:`netphys.stimuli.sources.value_digest`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,15 +71,20 @@ class FieldWriter:
         How many values will come.
     compression : str or None
         ``"gzip"``, ``"lzf"`` or None.
+    room : callable
+        Called with bytes before they are written: it takes the space, or says that there is none.
     """
 
-    def __init__(self, root: Any, field: str, n_stimuli: int, compression: str | None) -> None:
+    def __init__(
+        self, root: Any, field: str, n_stimuli: int, compression: str | None, room: Callable[[int], None]
+    ) -> None:
         if not writable(field) or not 0 < len(field.encode()) <= 200:
             raise StimulusError(f"field {field!r} has a name that HDF5 does not keep")
         self._parent, self._field, self._key = root.require_group("fields"), field, escaped(field)
         self._n, self._done = n_stimuli, 0
         self._packed = {"compression": compression, "compression_opts": 1 if compression == "gzip" else None}
         self._data: Any = None
+        self._room = room
         self._sums = root.require_group("checksums").create_dataset(self._key, (n_stimuli, 32), dtype="u1")
         write_fixed_text(self._sums, "field", field)
 
@@ -88,6 +93,7 @@ class FieldWriter:
         plain = [plain_value(each, field=self._field) for each in values]
         if not plain:
             return
+        self._room(sum(len(each.encode()) if isinstance(each, str) else each.nbytes for each in plain))
         if self._data is None:
             self._data = self._first(plain[0])
         if hasattr(self._data, "chunks") and not all(_fits(each, self._data) for each in plain):
@@ -139,6 +145,7 @@ class FieldWriter:
     def _flatten(self) -> None:
         """Go over to the layout for values that differ; what is written is copied, its space used again."""
         old = self._data
+        self._room(self._done * math.prod(old.shape[1:]) * old.dtype.itemsize)
         self._parent.move(self._key, f"{self._key}.even")
         first = np.empty(old.shape[1:], old.dtype) if old.size == 0 else old[0]
         self._data, done, self._done = self._group("arrays", first), self._done, 0

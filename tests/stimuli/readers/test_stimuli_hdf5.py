@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -97,8 +99,8 @@ def test_generated_and_treated_sets_keep_their_recipe(tmp_path: Path) -> None:
     assert alone.fields == ("image",) and alone.digest == shown.digest  # the recipe is that of the image, too
     source = Generated({"image": lambda rows: torch.rand(len(rows), 3, 2, 2)}, {"seed": 0})
     treated = StimulusSet(source, TABLE[:2], name="made", treatment="contrast 0.5")
-    found = read_hdf5(treated.to_hdf5(tmp_path / "c.h5"))
-    assert found.treatment == "contrast 0.5" and found.source.digest == treated.digest
+    kept = StimulusSet.from_hdf5(treated.to_hdf5(tmp_path / "c.h5"))
+    assert kept.treatment == "contrast 0.5" and kept.digest == treated.digest
 
 
 def test_fields_that_are_chosen_are_the_set_of_these_fields(tmp_path: Path) -> None:
@@ -314,3 +316,36 @@ def test_ours_needs_no_parameters_and_absent_files_are_named(tmp_path: Path) -> 
     (tmp_path / "text.h5").write_text("no HDF5")
     with pytest.raises(StimulusError, match="text.h5 is no HDF5 file"):
         read_hdf5(tmp_path / "text.h5")
+
+
+_LIMITED = """
+import gc, resource, sys
+from pathlib import Path
+import numpy as np
+from netphys.errors import OutputError
+from netphys.stimuli import StimulusSet
+
+pixels = np.random.default_rng(0).integers(0, 256, (300, 3, 64, 64), dtype=np.uint8)
+mixed = [*pixels[:200], *(each[:, :60] for each in pixels[200:])]
+for images in (pixels, mixed):
+    for n_bytes in (1 << 16, 1 << 20, 3 << 20, 3_600_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, resource.RLIM_INFINITY))
+        try:
+            StimulusSet.from_arrays(images).to_hdf5(Path(sys.argv[1]) / "a.h5")
+        except OutputError as error:
+            assert "the file would be larger than this system allows" in str(error)
+            print("refused")
+        gc.collect()  # a half-written HDF5 crashes here, if anywhere
+        assert not list(Path(sys.argv[1]).iterdir())
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print("written", StimulusSet.from_arrays(pixels).to_hdf5(Path(sys.argv[1]) / "a.h5").stat().st_size)
+"""
+
+
+def test_a_disk_that_fills_is_one_line_and_no_crash(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    command = [sys.executable, "-c", _LIMITED, str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    *refused, (_, n_bytes) = (line.split() for line in done.stdout.splitlines())
+    assert refused == [["refused"]] * 8 and 3_600_000 < int(n_bytes) < 4_000_000  # what was taken ahead is given back
