@@ -24,7 +24,7 @@ from netphys.guards import first_line
 __all__ = ["Archive", "Directory", "Shelf", "open_shelf"]
 
 _MOST_FILES = 5_000_000
-_MOST_MEMBERS = 2_000_000  # of an archive, about 1 kB of memory each; ImageNet has 1.3 million
+_MOST_MEMBERS = 1_500_000  # of an archive, 0.9 kB of memory each; ImageNet has 1.3 million
 _MEMBER_BYTES = 1 << 31  # of one unpacked member: a long video; more is a bomb
 _RATIO = 200  # unpacked bytes a packed byte; pictures and films are packed already, and text reaches 10
 _FREE = 1 << 24  # bytes below which the ratio does not count
@@ -207,7 +207,9 @@ class Archive:
         # the larger of what is claimed and of what the list has room for (46 bytes a member): either may lie
         n_members = max([max(each[1], each[2] // 46 if each[2] < 1 << 32 else 0) for each in sizes], default=0)
         if n_members > _MOST_MEMBERS * 2 or any(each[1] > _MOST_MEMBERS for each in sizes):
-            raise StimulusError(f"{self.path} lists {n_members} files, more than {_MOST_MEMBERS}; it is not read")
+            raise StimulusError(
+                f"{self.path} lists {n_members} files, more than {_MOST_MEMBERS}; it is not read; unpack it"
+            )
 
     def _checked(self) -> dict[str, zipfile.ZipInfo]:
         """Look at every member's entry; refuse an archive that has one no honest archive has."""
