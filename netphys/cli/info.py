@@ -51,9 +51,11 @@ def describe(path: Path) -> dict[str, Any]:
     if path.suffix == ".toml":
         return _study(path)
     if path.suffix in (".h5", ".hdf5"):
-        ours = _recording(path) or _top_patches(path)
+        ours = _recording(path) or _top_patches(path) or _kept_stimuli(path)
         if ours:
             return ours
+    if path.suffix == ".zip":
+        return _stimuli(path)
     from netphys.neural import describe_file
 
     if path.suffix == ".csv" and (listed := _table(path)):
@@ -84,6 +86,8 @@ def _recording(path: Path) -> dict[str, Any] | None:
         "network": f"{recording.name} ({recording.training})",
         "address": made["network_address"],
         "stimuli": f"{len(recording)} of {made['stimuli']}",
+        "treated": "" if made.get("treatment") in (None, "none") else made["treatment"],
+        "files converted": made.get("conversions"),
         "layers": {layer: " x ".join(map(str, recording.shape(layer)[1:])) for layer in recording.layers},
         "kept": f"{recording.header['keep']}, {recording.header['dtype']}",
         "size": f"{path.stat().st_size / 1e6:.1f} MB",
@@ -219,11 +223,35 @@ def _folder(path: Path) -> dict[str, Any]:
         return _begun(path)
     if any(path.glob("units/*/top.h5")):
         return {"what": "units by netphys units", "pages": [str(each) for each in path.glob("units/*/index.html")]}
-    from netphys.stimuli import StimulusSet
+    return _stimuli(path)
 
-    stimuli = StimulusSet.from_folder(path)
+
+def _kept_stimuli(path: Path) -> dict[str, Any] | None:
+    """Describe stimuli that netphys wrote; None if the HDF5 file is something else."""
+    import h5py
+
+    from netphys.hdf5_columns import fixed_text
+    from netphys.stimuli.readers.hdf5_kept import FORMAT
+
+    try:
+        with h5py.File(path, "r") as file:
+            if fixed_text(file, "format") != FORMAT:
+                return None
+    except OSError:
+        return None
+    return _stimuli(path)
+
+
+def _stimuli(path: Path) -> dict[str, Any]:
+    """Describe stimuli in a folder, a zip or a file."""
+    from netphys.stimuli import load_stimuli
+
+    stimuli = load_stimuli(path)
+    kinds = "images" if stimuli.fields == ("image",) else f"with {', '.join(stimuli.fields)}"
     return {
-        "what": f"stimuli, {len(stimuli)} images",
+        "what": f"stimuli, {len(stimuli)} {kinds}",
+        "treated": stimuli.treatment,
+        "files converted": stimuli.conversions,
         "columns": list(stimuli.metadata.columns),
         "digest": stimuli.digest,
     }

@@ -59,7 +59,7 @@ def make_plan(
         "device": device.type,
         **({} if dtype == torch.float32 else {"compute": str(dtype).removeprefix("torch.")}),
         "numerics": numerics(device),
-        "code": code_digest("recording", "networks"),
+        "code": code_digest("recording", "networks", "colorimetry", "framing", "resampling"),
         "versions": {key: value for key, value in versions().items() if key.startswith("torch")},
     }
 

@@ -37,7 +37,7 @@ _EVALUATED = 512  # held-out stimuli that an evaluation shows: measures of colla
 _CODE = (
     "training/batches", "training/images", "training/engine", "training/evaluation", "training/loop",
     "training/optimizers", "training/preparing", "training/schedule", "training/trainer", "training/checkpoints",
-    "objectives", "ranks", "seeds", "colorimetry", "networks/preprocessing", "networks/heads",
+    "objectives", "ranks", "seeds", "colorimetry", "framing", "resampling", "networks/preprocessing", "networks/heads",
     "stimuli/views", "stimuli/view_tables", "stimuli/colour_jitter", "stimuli/resizing", "stimuli/world/hashing",
 )  # fmt: skip
 

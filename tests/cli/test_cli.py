@@ -14,7 +14,7 @@ from PIL import Image
 
 from netphys.cli.main import main, make_parser
 
-COMMANDS = ("run", "train", "layers", "record", "units", "probe", "rsa", "info", "doctor")
+COMMANDS = ("run", "train", "stimuli", "layers", "record", "units", "probe", "rsa", "info", "doctor")
 
 
 @pytest.fixture

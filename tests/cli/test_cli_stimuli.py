@@ -40,6 +40,9 @@ def test_into_one_file_of_the_same_digest(
     assert main(["stimuli", str(tmp_path / "set.h5")]) == 0
     again = capsys.readouterr().out
     digest = load_stimuli(f"{folder}?treatment=grey()").digest
+    assert main(["info", str(tmp_path / "set.h5")]) == 0
+    told = capsys.readouterr().out
+    assert "stimuli, 2 images" in told and "treated: grey()" in told and digest in told
     assert digest in first and digest in again and "treated" in again and "grey()" in again
 
 
