@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netphys import hdf5_columns
 from netphys.errors import RecordingError
 from netphys.hdf5_columns import Columns, metadata_frame, stored_bytes, table_digest, write_columns
+from netphys.hdf5_columns import plain_columns as columns_of
+from netphys.hdf5_columns import read_columns as columns_in
 from netphys.matching import match_stimuli
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ __all__ = [
 
 def plain_columns(table: pd.DataFrame, stimulus_ids: Sequence[str]) -> dict[str, np.ndarray]:
     """Return the columns that a recording keeps: see :func:`netphys.hdf5_columns.plain_columns`."""
-    return hdf5_columns.plain_columns(table, stimulus_ids, keeper="the recording")
+    return columns_of(table, stimulus_ids, keeper="the recording")
 
 
 def aligned(table: pd.DataFrame, stimulus_ids: Sequence[str], *, name: str) -> pd.DataFrame:
@@ -56,4 +57,4 @@ def read_columns(path: Path, file: Any, n_stimuli: int) -> dict[str, np.ndarray]
     RecordingError
         If something in it is not what :func:`write_columns` writes.
     """
-    return hdf5_columns.read_columns(path, file, n_stimuli, error=RecordingError, remedy="record it again")
+    return columns_in(path, file, n_stimuli, error=RecordingError, remedy="record it again")

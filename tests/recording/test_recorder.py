@@ -522,5 +522,5 @@ def test_addresses_and_arrays_are_taken_for_networks_and_stimuli() -> None:
         netphys.load_network("netphys:gabor_energy"), netphys.StimulusSet.from_arrays(images), layers="energy"
     )
     np.testing.assert_array_equal(one.array("energy"), two.array("energy"))
-    with pytest.raises(StimulusError, match="stimuli are a StimulusSet, an address, or an array"):
+    with pytest.raises(StimulusError, match="stimuli are a StimulusSet, an address, an array of images"):
         netphys.record("netphys:pixels", 3, layers="pixels")
