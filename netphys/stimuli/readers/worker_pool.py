@@ -216,7 +216,7 @@ def n_workers(n_files: int, kind: str, *, small: bool) -> int:
         return 0
     if asked != "auto":
         return int(asked)
-    # Measured (benchmarks/stimuli.py, ms an image): of 500 x 375 pixels threads decode beside each other, and a worker
+    # Measured on two cores (ms an image; a worker by the processor time of the asker): of 500 x 375 pixels threads decode beside each other, and a worker
     # costs the asker 0.4 to receive pixels, which is what they cost him to decode; of 64 pixels threads wait for each
     # other (one 0.21, four 0.30), and a worker costs the asker 0.1: it pays where there are cores beside his own.
     wins = small and n_files >= _MANY and n_cores() > 2 and bool(sys.executable)
