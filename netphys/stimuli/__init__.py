@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from netphys.stimuli.joining import concatenate
 from netphys.stimuli.loading import as_stimuli, load_stimuli
-from netphys.stimuli.stimulus_set import StimulusSet, concatenate
+from netphys.stimuli.stimulus_set import StimulusSet
 
 if TYPE_CHECKING:
     from netphys.stimuli import classic

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netphys.errors import StimulusError, near
-from netphys.matching import match_stimuli, require_unique
+from netphys.matching import require_unique
 from netphys.provenance import digest
 from netphys.stimuli.conditions import rows_that_meet
 from netphys.stimuli.readers.folder import Found, read_folder
-from netphys.stimuli.sources import Arrays, Chain, Side, Source, conversions_of
+from netphys.stimuli.sources import Arrays, Source, conversions_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -378,6 +378,8 @@ class StimulusSet:
         """Put two sets one after another; ids must be unique in both together, fields are those that both have."""
         if not isinstance(other, StimulusSet):
             return NotImplemented
+        from netphys.stimuli.joining import concatenate
+
         return concatenate([self, other])
 
     def join(self, other: pd.DataFrame | StimulusSet, *, on: str = "stimulus_id") -> StimulusSet:
@@ -402,25 +404,9 @@ class StimulusSet:
         StimulusError
             If there is no such column.
         """
-        theirs = other.metadata if isinstance(other, StimulusSet) else other.reset_index(drop=True)
-        mine = self.metadata
-        for table, name in ((mine, self.name), (theirs, "what is joined")):
-            if on not in table:
-                raise StimulusError(f"{name} has no column {on!r}{near(on, map(str, table.columns))}")
-        keys = [str(each) for each in mine[on]]
-        wanted = list(dict.fromkeys(keys))
-        match = match_stimuli(list(theirs[on]), wanted, model="what is joined", data=self.name)
-        row = dict(zip(wanted, match.model_rows, strict=True))
-        order = np.array([row[each] for each in keys], dtype=np.int64)
-        for column in theirs.columns:
-            if column not in mine:
-                mine[column] = theirs[column].iloc[order].to_numpy()
-        new = [each for each in other.fields if each not in self.fields] if isinstance(other, StimulusSet) else []
-        if not new:
-            return self._like(self._rows, mine)
-        assert isinstance(other, StimulusSet)
-        beside = Side([(self._source, self._rows, self.fields), (other._source, other._rows[order], new)])
-        return StimulusSet(beside, mine, name=self.name, left_out=self.left_out, treatment=self.treatment)
+        from netphys.stimuli.joining import joined
+
+        return joined(self, other, on=on)
 
     # What is done with it
 
@@ -456,41 +442,3 @@ class StimulusSet:
         from netphys.stimuli.drawing import draw_stimulus
 
         return draw_stimulus(self, index, ax, field=field)
-
-
-def concatenate(sets: Sequence[StimulusSet], *, name: str = "") -> StimulusSet:
-    """Put sets one after another.
-
-    Parameters
-    ----------
-    sets : sequence of StimulusSet
-        Ids are unique in all of them together.
-    name : str
-        Default: their names, joined.
-
-    Returns
-    -------
-    StimulusSet
-        With the fields that all of them have, and the columns that any of them has.
-
-    Raises
-    ------
-    MatchError
-        If an id occurs twice.
-    StimulusError
-        If no field is common to all, or there is no set.
-    """
-    import pandas as pd
-
-    if not sets:
-        raise StimulusError("no set of stimuli to put together")
-    table = pd.concat([each.metadata for each in sets], ignore_index=True)
-    source = Chain([(each._source, each._rows) for each in sets])
-    treatments = list(dict.fromkeys(each.treatment for each in sets))
-    return StimulusSet(
-        source,
-        table,
-        name=name or " + ".join(dict.fromkeys(each.name for each in sets)),
-        left_out=[file for each in sets for file in each.left_out],
-        treatment=treatments[0] if len(treatments) == 1 else "; or ".join(each or "none" for each in treatments),
-    )

@@ -9,7 +9,7 @@ import torch
 
 from netphys.errors import MatchError, StimulusError
 from netphys.stimuli import StimulusSet
-from netphys.stimuli.stimulus_set import concatenate
+from netphys.stimuli.joining import concatenate
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 3, 5, 6), dtype=np.uint8)
 
