@@ -216,9 +216,9 @@ def n_workers(n_files: int, kind: str, *, small: bool) -> int:
         return 0
     if asked != "auto":
         return int(asked)
-    # Measured on two cores (ms an image; a worker by the processor time of the asker): of 500 x 375 pixels threads decode beside each other, and a worker
-    # costs the asker 0.4 to receive pixels, which is what they cost him to decode; of 64 pixels threads wait for each
-    # other (one 0.21, four 0.30), and a worker costs the asker 0.1: it pays where there are cores beside his own.
+    # Measured on two cores, ms an image; a worker by processor time of the asker. Of 500 x 375 pixels threads decode
+    # beside each other and hold Python's lock for 0.1, while pixels from a worker cost 0.4 to receive. Of 64 pixels
+    # threads wait for each other (one takes 0.21, four 0.30) and a worker costs 0.1: it pays where cores are free.
     wins = small and n_files >= _MANY and n_cores() > 2 and bool(sys.executable)
     return min(n_cores() - 1, _MOST) if wins else 0
 
