@@ -53,14 +53,14 @@ _BATCH_BYTES = 1 << 25  # of stimuli in memory while they are written; twice, fo
 _MOST_BATCH = 64
 _CACHED_BYTES = 1 << 25  # that HDF5 holds of what was written, some chunks of each dataset
 _MARGIN_BYTES = 1 << 20  # HDF5's own metadata
-_COMPRESSIONS = ("gzip", "lzf")
+_COMPRESSIONS = ("auto", "gzip", "lzf")
 
 
 def write_hdf5(
     stimuli: StimulusSet,
     path: Path | str,
     *,
-    compression: str | None = "gzip",
+    compression: str | None = "auto",
     fields: Sequence[str] | None = None,
     force: bool = False,
 ) -> Path:
@@ -72,8 +72,9 @@ def write_hdf5(
         Generated ones are computed, treated ones treated: the file holds what is shown.
     path : Path
         The file; folders above it are made.
-    compression : {"gzip", "lzf"} or None
-        Lossless: ``"gzip"`` at its fastest, which every HDF5 library reads; ``"lzf"``, faster, for h5py alone.
+    compression : {"auto", "gzip", "lzf"} or None
+        Lossless: ``"gzip"`` at its fastest, which every HDF5 library reads; ``"lzf"``, faster, for h5py alone;
+        ``"auto"``: gzip for fields whose first stimuli shrink to half, as drawings do and photographs do not.
     fields : sequence of str, optional
         Fields to keep. Default: all.
     force : bool
@@ -100,7 +101,7 @@ def write_hdf5(
     """
     path = Path(path)
     if compression is not None and compression not in _COMPRESSIONS:
-        raise OptionError(f"compression is 'gzip', 'lzf' or None, not {compression!r}")
+        raise OptionError(f"compression is 'auto', 'gzip', 'lzf' or None, not {compression!r}")
     chosen = _chosen(stimuli, fields)
     odd = next((each for each in stimuli.ids if not writable(each)), None)
     if odd is not None:
@@ -249,7 +250,7 @@ def _write(
     for name, text in (("format", FORMAT), ("netphys", __version__), ("name", stimuli.name[:1000])):
         write_fixed_text(file, name, text)
     writers = {field: FieldWriter(file, field, n, compression, room.take) for field in fields}
-    digests = flat_group(file, "digests", n, {"compression": compression})
+    digests = flat_group(file, "digests", n, {"compression": "gzip" if compression == "auto" else compression})
     codes: dict[tuple[str, ...], int] = {}
     coded = file.create_dataset("conversions", (n,), "i4")
     with bar(n, label="writing stimuli") as progress:

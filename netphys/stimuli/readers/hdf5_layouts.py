@@ -10,6 +10,7 @@ the SHA-256 of each value (:func:`netphys.stimuli.sources.value_digest`).
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ _MOST_CHUNK_BYTES = 1 << 22  # a large stimulus is cut, so that HDF5's cache of 
 _FLAT_CHUNK = 1 << 18
 _MOST_VALUE_BYTES = 1 << 31  # of one stimulus: as much as a member of an archive
 _MOST_AXES = 16
+_TRIED = 16  # values that are packed for a trial
+_WORTH = 0.5  # photographs shrink to 0.75, and unpacking them takes longer than decoding a JPEG; drawings to 0.01
 _AXES = {"clip": "stimulus frame colour y x", "sound": "stimulus sample"} | dict.fromkeys(
     ("image", "left", "right"), "stimulus colour y x"
 )
@@ -70,7 +73,7 @@ class FieldWriter:
     n_stimuli : int
         How many values will come.
     compression : str or None
-        ``"gzip"``, ``"lzf"`` or None.
+        ``"auto"``, ``"gzip"``, ``"lzf"`` or None.
     room : callable
         Called with bytes before they are written: it takes the space, or says that there is none.
     """
@@ -82,7 +85,7 @@ class FieldWriter:
             raise StimulusError(f"field {field!r} has a name that HDF5 does not keep")
         self._parent, self._field, self._key = root.require_group("fields"), field, escaped(field)
         self._n, self._done = n_stimuli, 0
-        self._packed = {"compression": compression, "compression_opts": 1 if compression == "gzip" else None}
+        self._compression = compression
         self._data: Any = None
         self._room = room
         self._sums = root.require_group("checksums").create_dataset(self._key, (n_stimuli, 32), dtype="u1")
@@ -95,6 +98,8 @@ class FieldWriter:
             return
         self._room(sum(len(each.encode()) if isinstance(each, str) else each.nbytes for each in plain))
         if self._data is None:
+            packer = _worth_it(plain) if self._compression == "auto" else self._compression
+            self._packed = {"compression": packer, "compression_opts": 1 if packer == "gzip" else None}
             self._data = self._first(plain[0])
         if hasattr(self._data, "chunks") and not all(_fits(each, self._data) for each in plain):
             self._flatten()
@@ -287,6 +292,21 @@ def _value(data: bytes, kind: Any, shape: np.ndarray) -> np.ndarray:
     if dtype.kind not in "biuf" or math.prod(sizes) * dtype.itemsize != len(data):
         raise ValueError("its shape is not that of its bytes")
     return np.frombuffer(data, dtype).reshape(sizes).copy()
+
+
+def _worth_it(values: Sequence[np.ndarray | str]) -> str | None:
+    """Say whether the first values shrink enough for what unpacking costs at every reading."""
+    packed = raw = 0
+    for value in values[:_TRIED]:
+        data = value.encode() if isinstance(value, str) else _shuffled(value)
+        packed, raw = packed + len(zlib.compress(data, 1)), raw + len(data)
+    return "gzip" if packed <= _WORTH * raw else None
+
+
+def _shuffled(value: np.ndarray) -> bytes:
+    """Return an array's bytes as HDF5 packs them: first bytes of all numbers, then second ones."""
+    values = np.ascontiguousarray(value).reshape(-1)
+    return np.ascontiguousarray(values.view(np.uint8).reshape(-1, values.itemsize).T).tobytes()
 
 
 def _fits(value: np.ndarray | str, data: Any) -> bool:
