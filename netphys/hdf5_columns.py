@@ -1,8 +1,9 @@
 """A table in HDF5: columns of strings, numbers and booleans, one row a stimulus.
 
 In the file it is a group: a plain dataset a column (strings as UTF-8 of fixed length: those of any length may claim any
-memory), its true name the attribute ``column``, the order of columns the group's attribute ``columns``. Recordings and
-sets of stimuli keep the stimuli's metadata so.
+memory), its true name the attribute ``column``, the order of columns the group's attribute ``columns``. Texts that are
+missing are empty there, and a dataset of booleans beside it, ``NAME?missing``, says which; older files have none, and
+what was missing is empty in them. Recordings and sets of stimuli keep the stimuli's metadata so.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-Columns = Mapping[str, np.ndarray]  # strings are arrays of Python's strings (dtype object)
+Columns = Mapping[str, np.ndarray]  # strings are arrays of Python's strings (dtype object), None where one is missing
 
 GROUP = "stimuli"
 _MOST = 10_000  # columns; a table of more is no description of stimuli
+_MISSING = "?missing"  # after a column's name: no escaped name holds a question mark
 _NAME_BYTES = 200  # of a column's name: HDF5 keeps it as a link and an attribute
 
 
@@ -53,7 +55,7 @@ def plain_columns(
     Returns
     -------
     dict of str to array (stimulus,)
-        Missing strings are ``""``, missing whole numbers and booleans make a column of floats with NaN. Columns of
+        Missing strings are None, missing whole numbers and booleans make a column of floats with NaN. Columns of
         anything else are left out, and the log says which.
     """
     found = {"stimulus_id": np.array(list(stimulus_ids), dtype=object)}
@@ -79,10 +81,20 @@ def plain_columns(
 
 
 def metadata_frame(columns: Columns, rows: np.ndarray | None) -> pd.DataFrame:
-    """Make the table of some rows; a copy."""
+    """Make the table of some rows; a copy. Missing strings are NaN, as where pandas reads a CSV."""
     import pandas as pd
 
-    return pd.DataFrame({name: values if rows is None else values[rows] for name, values in columns.items()}, copy=True)
+    text = pd.Series([""]).dtype  # of a column of strings, which pandas does not see in one where all are missing
+    chosen = {name: values if rows is None else values[rows] for name, values in columns.items()}
+    return pd.DataFrame(
+        {
+            name: pd.Series([np.nan if each is None else each for each in values], dtype=text)
+            if values.dtype.kind == "O"
+            else values
+            for name, values in chosen.items()
+        },
+        copy=True,
+    )
 
 
 def table_digest(columns: Columns) -> str:
@@ -109,9 +121,11 @@ def write_columns(root: Any, columns: Columns, *, fixed: bool = False) -> None:
     for name in names:
         values = columns[name]
         if values.dtype.kind == "O":
-            texts = [each.encode() for each in values]
+            texts = [(each or "").encode() for each in values]
             kind = h5py.string_dtype("utf-8", max([1, *map(len, texts)]))
             data = group.create_dataset(escaped(name), data=np.array(texts, dtype=kind))
+            if None in values:
+                group.create_dataset(escaped(name) + _MISSING, data=np.array([each is None for each in values]))
         else:
             data = group.create_dataset(escaped(name), data=values)
         _write_text(data, "column", name, fixed)
@@ -149,8 +163,12 @@ def fixed_text(item: Any, name: str) -> str | None:
 
 def stored_bytes(columns: Columns) -> int:
     """Bytes that the group takes in the file, with room to spare."""
-    texts = sum(len(v) * max([1, *(len(each.encode()) for each in v)]) for v in columns.values() if v.dtype.kind == "O")
-    return texts + sum(v.nbytes for v in columns.values() if v.dtype.kind != "O") + 4096 * (len(columns) + 1)
+    texts = sum(
+        len(v) * (1 + max([1, *(len((each or "").encode()) for each in v)]))
+        for v in columns.values()
+        if v.dtype.kind == "O"
+    )
+    return texts + sum(v.nbytes for v in columns.values() if v.dtype.kind != "O") + 8192 * (len(columns) + 1)
 
 
 def read_columns(
@@ -189,16 +207,19 @@ def read_columns(
     if GROUP not in file:
         return None
     group = file[GROUP]
-    if not isinstance(group, h5py.Group) or len(group) > _MOST:
+    if not isinstance(group, h5py.Group) or len(group) > 2 * _MOST:
         raise error(f"{path}: /{GROUP} is no group of at most {_MOST} columns; {remedy}")
-    found = {}
-    for key in group:
+    found, keys = {}, set(group)
+    gaps = {key for key in keys if key.endswith(_MISSING) and key.removesuffix(_MISSING) in keys}
+    for key in (each for each in group if each not in gaps):
         try:
             name, values = _read(group[key], key, n_stimuli, fixed)
+            if key + _MISSING in gaps:
+                values[_gaps(group[key + _MISSING], values)] = None
         except _Odd as odd:
             raise error(f"{path}: column {key!r} of /{GROUP} {odd}; {remedy}") from None
         found[name] = values
-    if len(found) != len(group) or "stimulus_id" not in found:
+    if len(found) != len(keys - gaps) or "stimulus_id" not in found or None in found["stimulus_id"]:
         raise error(f"{path}: /{GROUP} does not name its stimuli; {remedy}")
     order = _order(group, found, fixed)
     return {name: found[name] for name in order}
@@ -219,8 +240,8 @@ def _plain(column: pd.Series) -> np.ndarray | None:
         return np.ascontiguousarray(values.astype(values.dtype.newbyteorder("="))) if values.itemsize <= 8 else None
     if kind not in "OTU":
         return None
-    texts = ["" if gone else each for each, gone in zip(column, missing)]
-    known = all(isinstance(each, str) and writable(each) for each in texts)
+    texts = [None if gone else each for each, gone in zip(column, missing)]
+    known = all(each is None or (isinstance(each, str) and writable(each)) for each in texts)
     return np.array(texts, dtype=object) if known else None
 
 
@@ -233,7 +254,9 @@ def writable(text: str) -> bool:
 
 
 def _said(values: np.ndarray) -> list[Any]:
-    return ["str", [str(each) for each in values]] if values.dtype.kind == "O" else [values.dtype.str, values]
+    if values.dtype.kind != "O":
+        return [values.dtype.str, values]
+    return ["str", [None if each is None else str(each) for each in values]]
 
 
 def escaped(name: str) -> str:
@@ -272,6 +295,18 @@ def _read(data: Any, key: str, n: int, fixed: bool) -> tuple[str, np.ndarray]:
         return name, np.array([each.decode() for each in data[:]], dtype=object)
     except UnicodeDecodeError:
         raise _Odd("is not UTF-8") from None
+
+
+def _gaps(data: Any, values: np.ndarray) -> np.ndarray:
+    """Check and read which texts of a column are missing."""
+    import h5py
+
+    if not isinstance(data, h5py.Dataset) or data.shape != values.shape or data.dtype != bool:
+        raise _Odd("does not say which of its texts are missing")
+    found = data[:]
+    if values.dtype.kind != "O" or any(values[found]):
+        raise _Odd("holds what it says is missing")
+    return found
 
 
 def _order(group: Any, found: Mapping[str, Any], fixed: bool) -> list[str]:

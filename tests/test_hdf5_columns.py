@@ -10,7 +10,15 @@ import pandas as pd
 import pytest
 
 from netphys.errors import FileError, RecordingError
-from netphys.hdf5_columns import fixed_text, plain_columns, read_columns, table_digest, write_columns, write_fixed_text
+from netphys.hdf5_columns import (
+    fixed_text,
+    metadata_frame,
+    plain_columns,
+    read_columns,
+    table_digest,
+    write_columns,
+    write_fixed_text,
+)
 
 IDS = ["b", "a", "c.png"]
 TABLE = pd.DataFrame({"category": ["face", "", "Gesicht ü"], "is/odd.": [True, False, True], "n": [1, 2, -3]})
@@ -65,3 +73,51 @@ def test_the_digest_of_a_table_is_of_names_kinds_and_values() -> None:
         {**base, "category": np.array(["face", "face", ""], dtype=object)},
     ]
     assert len({table_digest(each) for each in [base, *others]}) == 5
+
+
+GAPS = pd.DataFrame({"category": ["face", np.nan, ""], "window": [np.nan] * 3, "n": [1.0, np.nan, 3.0]})
+GAPS["window"] = GAPS["window"].astype(GAPS["category"].dtype)  # texts, of which none is there
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_missing_texts_stay_missing_and_empty_ones_empty(tmp_path: Path, fixed: bool) -> None:
+    columns = plain_columns(GAPS, IDS)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        write_columns(file, columns, fixed=fixed)
+        found = read_columns(tmp_path / "a.h5", file, 3, fixed=fixed)
+        assert sorted(file["stimuli"]) == [
+            "category", "category?missing", "n", "stimulus_id", "window", "window?missing"
+        ]  # fmt: skip
+        assert file["stimuli/category"].asstr()[:].tolist() == ["face", "", ""]  # as plain h5py reads it
+    assert found is not None and found["category"].tolist() == ["face", None, ""]
+    assert table_digest(found) == table_digest(columns)
+    assert table_digest(found) != table_digest(plain_columns(GAPS.fillna({"category": ""}), IDS))  # control
+    shown = metadata_frame(found, None)
+    pd.testing.assert_frame_equal(shown[list(GAPS)], GAPS)
+    assert shown.isna().sum().sum() == GAPS.isna().sum().sum() == 5
+    assert metadata_frame(found, np.array([2, 1]))["category"].isna().tolist() == [False, True]
+
+
+def test_a_file_that_says_nothing_of_missing_texts_reads_as_before(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        write_columns(file, plain_columns(GAPS, IDS))
+        del file["stimuli/category?missing"]
+        found = read_columns(tmp_path / "a.h5", file, 3)
+    assert found is not None and found["category"].tolist() == ["face", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [
+        ([True, True, False], "column 'category' of /stimuli holds what it says is missing"),
+        ([False, True], "column 'category' of /stimuli does not say which of its texts are missing"),
+        ([0, 1, 0], "does not say which"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(tmp_path: Path, mask: list, said: str) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        write_columns(file, plain_columns(GAPS, IDS))
+        del file["stimuli/category?missing"]
+        file["stimuli/category?missing"] = mask
+        with pytest.raises(FileError, match=said):
+            read_columns(tmp_path / "a.h5", file, 3)

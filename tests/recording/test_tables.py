@@ -62,6 +62,17 @@ def test_file_and_memory_give_the_table_back(tmp_path: Path) -> None:
     verify(tmp_path / "rec.h5")
 
 
+def test_missing_texts_stay_missing_in_file_and_memory(tmp_path: Path) -> None:
+    first = table()[["category", "size"]]
+    both = shown(first) + netphys.StimulusSet.from_arrays(np.zeros((1, 3, 8, 8), dtype=np.uint8), ids=["blank"])
+    recordings = [netphys.record(Small(), both, layers="pool", into=each) for each in (tmp_path / "rec.h5", None)]
+    for recording in recordings:
+        pd.testing.assert_frame_equal(recording.metadata[both.metadata.columns], both.metadata)
+        assert recording.metadata["category"].isna().tolist() == [False, False, False, True]
+        assert recording.metadata["category"][1] == ""  # control: empty is not missing
+    verify(tmp_path / "rec.h5")
+
+
 def test_plain_h5py_reads_a_dataset_a_column(tmp_path: Path) -> None:
     with h5py.File(recorded(tmp_path / "rec.h5").path, "r") as file:
         assert file["stimuli"]["category"].asstr()[:].tolist() == ["face", "", "Gesicht ü"]

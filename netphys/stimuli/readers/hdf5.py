@@ -96,8 +96,8 @@ def write_hdf5(
 
     Notes
     -----
-    Missing texts of the metadata become ``""``. Columns that are no texts, numbers or booleans are left out, and the
-    log says which.
+    Missing texts of the metadata stay missing. Columns that are no texts, numbers or booleans are left out, and the log
+    says which.
     """
     path = Path(path)
     if compression is not None and compression not in _COMPRESSIONS:

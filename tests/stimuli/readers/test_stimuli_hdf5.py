@@ -52,6 +52,24 @@ def test_a_folder_and_its_hdf5_are_the_same_set(image_folder: Callable[..., Path
     assert kept.subset([2, 0]).digest == shown.subset([2, 0]).digest != shown.digest
 
 
+@pytest.mark.parametrize("address", ["", "classic:gratings?orientation=0,90&blank=true"])
+def test_missing_texts_stay_missing(tmp_path: Path, address: str) -> None:
+    more = StimulusSet.from_arrays(PIXELS[6:8], ids=["x", "y"])
+    shown = netphys.load_stimuli(address) if address else six() + more
+    n_missing = int(shown.metadata.isna().sum().sum())
+    path = shown.to_hdf5(tmp_path / "a.h5")
+    kept = StimulusSet.from_hdf5(path)
+    pd.testing.assert_frame_equal(kept.metadata, shown.metadata)
+    assert kept.metadata.isna().sum().sum() == n_missing > 0 and kept.digest == shown.digest
+    assert shown.to_hdf5(path) == kept.to_hdf5(path) == path  # it holds this set, with its metadata, already
+    table = shown.metadata
+    text = table.dtypes.eq(table["stimulus_id"].dtype) & table.isna().any()
+    table.loc[:, text] = table.loc[:, text].fillna("")
+    filled = StimulusSet(shown._source, table, name=shown.name)  # control: empty is another table
+    with pytest.raises(OutputError, match="holds these stimuli with other metadata"):
+        filled.to_hdf5(path)
+
+
 @pytest.mark.parametrize("compression", ["auto", "gzip", "lzf", None])
 def test_arrays_come_back_in_any_order(tmp_path: Path, compression: str | None) -> None:
     shown = StimulusSet.from_arrays(PIXELS, metadata=TABLE, name="seventy")
