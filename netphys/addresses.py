@@ -52,7 +52,8 @@ class Query:
         """
         if self.values:
             odd = next(iter(self.values))
-            raise AddressError(f"{self.address!r} takes no option {odd!r}{near(odd, self.known)}")
+            ands = "; & separates options, a condition says 'and'" if odd != odd.strip() else ""
+            raise AddressError(f"{self.address!r} takes no option {odd!r}{ands or near(odd, self.known)}")
 
 
 def split_address(address: str) -> tuple[str, Query]:

@@ -86,6 +86,7 @@ def _recording(path: Path) -> dict[str, Any] | None:
         "network": f"{recording.name} ({recording.training})",
         "address": made["network_address"],
         "stimuli": f"{len(recording)} of {made['stimuli']}",
+        "from": made.get("stimuli_address"),
         "treated": "" if made.get("treatment") in (None, "none") else made["treatment"],
         "files converted": made.get("conversions"),
         "layers": {layer: " x ".join(map(str, recording.shape(layer)[1:])) for layer in recording.layers},

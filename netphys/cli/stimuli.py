@@ -26,12 +26,12 @@ def add(commands: Any) -> None:
     parser.add_argument("stimuli", metavar="ADDRESS", help="images/, images.h5, world:scenes?n=100, classic:gratings")
     parser.add_argument("--out", metavar="SHEET.png", help="draw a contact sheet (PNG, PDF or SVG)")
     parser.add_argument("--n", type=int, default=60, metavar="N", help="stimuli on the sheet (default: 60)")
-    parser.add_argument("--columns", type=int, default=12, metavar="N", help="stimuli in a row (default: 12)")
+    parser.add_argument("--columns", type=int, metavar="N", help="stimuli in a row (default: 12 images)")
     parser.add_argument("--caption", metavar="COLUMN", help="write a column of the metadata below each stimulus")
     parser.add_argument("--field", metavar="FIELD", help="what is drawn (default: image, else pair, clip, text, sound)")
     parser.add_argument("--to-hdf5", metavar="SET.h5", help="write the set into one HDF5 file of the same digest")
     parser.add_argument("--skip-broken", action="store_true", help="leave out stimuli that cannot be decoded")
-    parser.add_argument("--force", action="store_true", help="replace another file of that name")
+    parser.add_argument("--force", action="store_true", help="replace other files of these names")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -43,7 +43,7 @@ def _run(options: argparse.Namespace) -> None:
     from netphys.figures import require_picture
 
     if options.out:
-        require_picture(options.out)  # said before a large set is read
+        require_picture(options.out, force=options.force)  # said before a large set is read
     stimuli = load_stimuli(options.stimuli, seed=options.seed or 0, skip_broken=options.skip_broken)
     if options.out:
         _sheet(stimuli, options)
@@ -63,7 +63,7 @@ def _sheet(stimuli: Any, options: argparse.Namespace) -> None:
     drawn = {"n": options.n, "columns": options.columns, "caption": options.caption, "field": options.field}
     figure = sheet_figure(stimuli, **drawn)
     made = provenance("figures.sheet_figure", drawn, {"stimuli": stimuli.digest}, address=options.stimuli)
-    save_picture(figure, options.out, made=made)
+    save_picture(figure, options.out, made=made, force=options.force)
 
 
 def _said(stimuli: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netphys.errors import OptionError
+from netphys.errors import OptionError, OutputError
 from netphys.figures.style import paper_style
 from netphys.files import committing, ensure_folder, write_json, write_text
 
@@ -52,7 +52,7 @@ def save_figure(figure: Figure, stem: Path | str, *, data: pd.DataFrame | None, 
     return paths
 
 
-def save_picture(figure: Figure, path: Path | str, *, made: dict[str, Any]) -> list[Path]:
+def save_picture(figure: Figure, path: Path | str, *, made: dict[str, Any], force: bool = False) -> list[Path]:
     """Save a figure without numbers as one file of the kind that its name says, and what made it beside it.
 
     Parameters
@@ -62,24 +62,34 @@ def save_picture(figure: Figure, path: Path | str, *, made: dict[str, Any]) -> l
     path : Path
         ``.png``, ``.pdf`` or ``.svg``.
     made : dict
-        What made it, written beside as JSON.
+        What made it, written beside as JSON (``sheet.png.json``).
+    force : bool
+        Replace another picture of that name. One that netphys made, as the JSON beside it says, is replaced anyway.
 
     Raises
     ------
     OptionError
         If the name says another kind.
+    OutputError
+        If another picture has that name.
     """
-    path = require_picture(path)
+    path = require_picture(path, force=force)
     ensure_folder(path.parent)
-    return [_save(figure, path), write_json(path.with_suffix(".json"), made)]
+    return [_save(figure, path), write_json(_beside(path), made)]
 
 
-def require_picture(path: Path | str) -> Path:
-    """Return a path that says which kind of picture it is, or raise an OptionError."""
+def require_picture(path: Path | str, *, force: bool = False) -> Path:
+    """Return a path that says which kind of picture it is and is free for one; parameters of :func:`save_picture`."""
     path = Path(path)
     if path.suffix.lower() not in _METADATA:
         raise OptionError(f"{path}: a picture is {', '.join(_METADATA)}; name it {path.name}.png")
+    if path.exists() and not _beside(path).exists() and not force:
+        raise OutputError(f"{path} is there and was not made by netphys; choose another name, or --force replaces it")
     return path
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
 
 
 def _save(figure: Figure, path: Path) -> Path:

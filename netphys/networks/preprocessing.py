@@ -87,6 +87,11 @@ class Preprocess:
         """Size (y, x) that an image of `size` has when the network sees it."""
         return resized_size(size, self.resize) if self.crop is None else pair(self.crop)
 
+    def share_seen(self, size: tuple[int, int]) -> tuple[float, float]:
+        """Share (y, x) of an image of `size` that is left when it has been resized and cropped."""
+        before, after = resized_size(size, self.resize), self.output_size(size)
+        return (after[0] / before[0], after[1] / before[1])
+
     def seen(self, images: torch.Tensor, device: Any = "cpu") -> torch.Tensor:
         """Resize and crop images (n, 3, y, x) as for the network, but leave their colours: float32 in [0, 1]."""
         return replace(self, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), colour="rgb")(images, device)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from netphys.errors import RecordingError
-from netphys.networks import Network
+from netphys.networks import Network, Preprocess
 from netphys.recording.hooks import Tap
 from netphys.recording.layers import Layer
 from netphys.recording.outputs import tensors_in
@@ -18,7 +21,9 @@ if TYPE_CHECKING:
 
     from netphys.stimuli import StimulusSet
 
-__all__ = ["checked_output", "require_independent"]
+__all__ = ["checked_output", "degrees_seen", "require_independent"]
+
+log = logging.getLogger(__name__)
 
 _ROUNDING = 1e-4  # of a layer's largest activation; both forwards have the same shape, so most agree to the last bit
 
@@ -56,6 +61,33 @@ def require_independent(
                 f"layer {layer.name!r} of {network.name} cannot be recorded: its activations to a stimulus depend on "
                 "the other stimuli in the batch, or change from call to call"
             )
+
+
+def degrees_seen(network: Network, stimuli: StimulusSet) -> float | None:
+    """Degrees of visual angle of the first stimulus that are left when the network has cropped it; None: not said.
+
+    Stimuli say their width by the column ``degrees``. Where a network crops, it sees less than that, magnified, and so
+    other spatial frequencies than the metadata say: a warning tells.
+    """
+    table = stimuli.metadata
+    if "degrees" not in table or table["degrees"].dtype.kind not in "iuf" or not np.isfinite(table["degrees"].iloc[0]):
+        return None
+    width = float(table["degrees"].iloc[0])
+    if network.preprocess is not None and not isinstance(network.preprocess, Preprocess):
+        return None  # a user's own: what it does to a picture is not known
+    preprocess = network.preprocess or Preprocess()
+    height, width_pixels = stimuli.images([0])[0].shape[-2:]
+    share = preprocess.share_seen((height, width_pixels))[1]
+    if share < 1:
+        log.warning(
+            "%s crops what it is shown: it sees %.3g of the %.3g degrees of %s; ?resize=%d shows all of them",
+            network.name,
+            share * width,
+            width,
+            stimuli.name,
+            preprocess.output_size((height, width_pixels))[1],
+        )
+    return share * width
 
 
 def checked_output(tensor: Any, layer: Layer, batch_size: int) -> Any:

@@ -100,8 +100,10 @@ def sink_plans(sinks: Sequence[Sink]) -> dict[str, Any]:
     }
 
 
-def what_made_it(plan: Mapping[str, Any], network: Network, stimuli: StimulusSet, device: Any) -> dict[str, Any]:
-    """Gather the provenance that the recording carries."""
+def what_made_it(
+    plan: Mapping[str, Any], network: Network, stimuli: StimulusSet, device: Any, *, degrees: float | None = None
+) -> dict[str, Any]:
+    """Gather the provenance that the recording carries; `degrees` of visual angle are those that the network saw."""
     return provenance(
         "record",
         {key: plan[key] for key in ("layers", "keep", "dtype", "batch_size")},
@@ -110,7 +112,10 @@ def what_made_it(plan: Mapping[str, Any], network: Network, stimuli: StimulusSet
         preprocess=repr(network.preprocess),
         stimuli=stimuli.name,
         n_stimuli=len(stimuli),
+        stimuli_address=stimuli.address or "none: made in Python",
         treatment=stimuli.treatment or "none",
+        targets=stimuli.targets,
+        degrees_seen=degrees,
         conversions=stimuli.conversions,
         seed=plan["seed"],
         device=describe_device(device),

@@ -21,7 +21,7 @@ from netphys.files import ensure_folder, locked, require_free, sweep_file
 from netphys.networks import Network, as_network
 from netphys.progress import bar
 from netphys.recording import shards as sharding
-from netphys.recording.checks import checked_output, require_independent
+from netphys.recording.checks import checked_output, degrees_seen, require_independent
 from netphys.recording.hooks import Tap
 from netphys.recording.keep import check_keep, kept_dims, kept_shape, units_first
 from netphys.recording.layers import N_PROBE, Layer, probe_images, probe_layers
@@ -169,6 +169,7 @@ class _Pass:
         self.columns = plain_columns(stimuli.metadata, stimuli.ids)
         inputs["metadata"] = table_digest(self.columns)  # no number hangs on it, but it is stored: no old table stays
         options = {"keep": keep, "dtype": dtype, "batch_size": batch_size, "seed": seed}
+        self.degrees = degrees_seen(network, stimuli)
         self.plan = make_plan(network, inputs, self.layers, device=self.device, options=options)
 
     def into_memory(self, sinks: Sequence[Sink]) -> Recording:
@@ -319,7 +320,7 @@ class _Pass:
             require_independent(self.network, self.stimuli, self.layers, self.device, seed)
 
     def _what_made_it(self) -> dict[str, Any]:
-        return what_made_it(self.plan, self.network, self.stimuli, self.device)
+        return what_made_it(self.plan, self.network, self.stimuli, self.device, degrees=self.degrees)
 
     def _header(self) -> dict[str, Any]:
         return {

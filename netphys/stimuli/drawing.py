@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from netphys.stimuli import StimulusSet
 
-__all__ = ["draw_stimulus", "html_of", "pictures_of", "shown_field"]
+__all__ = ["draw", "draw_stimulus", "html_of", "pictures_of", "shown_field"]
 
-_FRAMES = 4  # of a clip that are drawn, in two rows
+_FRAMES = 4  # of a clip that are drawn, from left to right
 _THUMBNAILS = 10
 _SIDE = 96  # pixels of a thumbnail in a notebook
 _GAP = 2  # pixels between the two of a pair, or the frames of a clip
@@ -35,7 +35,7 @@ def pictures_of(stimuli: StimulusSet, indices: Any, field: str | None = None) ->
     """Return what is drawn of some stimuli: pictures float (y, x, 3) in [0, 1], waves (samples,), or texts.
 
     A pair (fields ``left`` and ``right``) is one picture, the two side by side; a clip is one picture of four frames,
-    in reading order. Numbers in a map are scaled from their least to their largest.
+    from left to right. Numbers in a map are scaled from their least to their largest.
     """
     field = field or shown_field(stimuli)
     if field == "left" and "right" in stimuli.fields:
@@ -66,7 +66,11 @@ def draw_stimulus(stimuli: StimulusSet, index: int = 0, ax: Axes | None = None, 
         from matplotlib.figure import Figure
 
         ax = Figure(figsize=(2, 2), layout="constrained").add_subplot()
-    drawn = pictures_of(stimuli, [index], field)[0]
+    return draw(pictures_of(stimuli, [index], field)[0], ax)
+
+
+def draw(drawn: np.ndarray | str, ax: Axes) -> Axes:
+    """Draw what :func:`pictures_of` returns of a stimulus."""
     ax.set_axis_off()
     if isinstance(drawn, str):
         lines = textwrap.wrap(drawn, 24, max_lines=8, placeholder=" ...")
@@ -103,12 +107,7 @@ def _drawn(value: Any) -> np.ndarray | str:
     if value.ndim == 4:  # frames of a clip
         places = np.unique(np.linspace(0, len(value) - 1, _FRAMES).round().astype(int))
         frames = [_picture(value[int(place)]) for place in places]
-        half = -(-len(frames) // 2)
-        return (
-            _beside([_beside(frames[:half]), _beside(frames[half:])], axis=0)
-            if len(frames) == _FRAMES
-            else _beside(frames)
-        )
+        return _beside(frames)
     if value.ndim == 3 and value.shape[0] == 3:
         return _picture(value)
     if value.ndim == 1:
@@ -132,12 +131,10 @@ def _map(values: np.ndarray) -> np.ndarray:
     return np.repeat(grey[..., None], 3, axis=2).astype(np.float32)
 
 
-def _beside(pictures: list[np.ndarray], axis: int = 1) -> np.ndarray:
+def _beside(pictures: list[np.ndarray]) -> np.ndarray:
     """Put pictures side by side, a white gap between them."""
-    gap = list(pictures[0].shape)
-    gap[axis] = _GAP
-    parts = [part for picture in pictures for part in (picture, np.ones(gap, dtype=np.float32))][:-1]
-    return np.concatenate(parts, axis=axis)
+    gap = np.ones((pictures[0].shape[0], _GAP, 3), dtype=np.float32)
+    return np.concatenate([part for picture in pictures for part in (picture, gap)][:-1], axis=1)
 
 
 def _draw_wave(ax: Axes, wave: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["concatenate", "joined"]
 
+log = logging.getLogger(__name__)
+
+_PICTURES = ("image", "left", "right", "clip")  # what a treatment is done to
+
 
 def concatenate(sets: Sequence[StimulusSet], *, name: str = "") -> StimulusSet:
     """Put sets one after another.
@@ -31,7 +36,9 @@ def concatenate(sets: Sequence[StimulusSet], *, name: str = "") -> StimulusSet:
     Returns
     -------
     StimulusSet
-        With the fields that all of them have, and the columns that any of them has.
+        With the fields that all of them have, and the columns that any of them has. Where photographs (uint8) and
+        generated pictures (float32 in [0, 1]) come together, all are float32. Where sets were treated differently the
+        column ``treatment`` says how.
 
     Raises
     ------
@@ -44,15 +51,19 @@ def concatenate(sets: Sequence[StimulusSet], *, name: str = "") -> StimulusSet:
 
     if not sets:
         raise StimulusError("no set of stimuli to put together")
-    table = pd.concat([each.metadata for each in sets], ignore_index=True)
+    tables = [each.metadata for each in sets]
+    if len({each.treatment for each in sets}) > 1:
+        for each, table in zip(sets, tables, strict=True):
+            if "treatment" not in table:
+                table["treatment"] = each.treatment or "none"
+    table = pd.concat(tables, ignore_index=True)
     source = Chain([(each._source, each._rows) for each in sets])
-    treatments = list(dict.fromkeys(each.treatment for each in sets))
     return StimulusSet(
         source,
         table,
         name=name or " + ".join(dict.fromkeys(each.name for each in sets)),
         left_out=[file for each in sets for file in each.left_out],
-        treatment=treatments[0] if len(treatments) == 1 else "; or ".join(each or "none" for each in treatments),
+        treatment=_merged([each.treatment for each in sets]),
     )
 
 
@@ -68,6 +79,14 @@ def joined(stimuli: StimulusSet, other: pd.DataFrame | StimulusSet, *, on: str =
     match = match_stimuli(list(theirs[on]), wanted, model="what is joined", data=stimuli.name)
     row = dict(zip(wanted, match.model_rows, strict=True))
     order = np.array([row[each] for each in keys], dtype=np.int64)
+    twice = [column for column in theirs.columns if column in mine and column not in (on, "stimulus_id")]
+    unlike = [each for each in twice if not _equal(mine[each].to_numpy(), theirs[each].iloc[order].to_numpy())]
+    if unlike:
+        log.warning(
+            "column(s) %s of what is joined differ from those of %s, which are kept; rename them to have both",
+            ", ".join(map(repr, unlike)),
+            stimuli.name,
+        )
     for column in theirs.columns:
         if column not in mine:
             mine[column] = theirs[column].iloc[order].to_numpy()
@@ -76,4 +95,16 @@ def joined(stimuli: StimulusSet, other: pd.DataFrame | StimulusSet, *, on: str =
         return stimuli._like(stimuli._rows, mine)
     assert isinstance(other, StimulusSet)
     beside = Side([(stimuli._source, stimuli._rows, stimuli.fields), (other._source, other._rows[order], new)])
-    return StimulusSet(beside, mine, name=stimuli.name, left_out=stimuli.left_out, treatment=stimuli.treatment)
+    shown = [each.treatment for each in (stimuli, other) if set(each.fields) & set(_PICTURES)]
+    return StimulusSet(beside, mine, name=stimuli.name, left_out=stimuli.left_out, treatment=_merged(shown))
+
+
+def _equal(one: np.ndarray, other: np.ndarray) -> bool:
+    """Tell whether two columns say the same; missing values are alike."""
+    return all(a == b or (a != a and b != b) for a, b in zip(one.tolist(), other.tolist(), strict=True))
+
+
+def _merged(treatments: Sequence[str]) -> str:
+    """Say what was done to stimuli that come together."""
+    said = list(dict.fromkeys(treatments))
+    return said[0] if len(said) == 1 else "; or ".join(each or "none" for each in said)

@@ -38,7 +38,8 @@ def load_stimuli(address: str | Path, *, seed: int = 0, skip_broken: bool = Fals
           of the first scene, default 0)
         - ``classic:gratings?orientation=0:180:15``: the stimuli of physiology (:mod:`netphys.stimuli.classic`)
 
-        Every address takes ``where``, ``variant`` and ``treatment``, done in this order.
+        Every address takes ``where``, ``variant``, ``treatment``, then ``frames=true`` (each frame of a clip is an
+        image) or ``field=left`` (another field is the image), done in this order.
     seed : int
         The seed of generated stimuli whose address names none.
     skip_broken : bool
@@ -57,16 +58,24 @@ def load_stimuli(address: str | Path, *, seed: int = 0, skip_broken: bool = Fals
     4
     """
     body, query = split_address(str(address))
-    condition, variant, treatment = (query.take(key, str, "") for key in ("where", "variant", "treatment"))
-    shown = _opened(body, query, seed, skip_broken)
+    steps = {key: query.take(key, _said, "") for key in ("where", "variant", "treatment", "field")}
+    frames = query.take("frames", _yes, False)
+    shown = _opened(body, query, seed, skip_broken, frames)
     query.finish()
-    if condition:
-        shown = shown.where(condition)
-    if variant:
+    if steps["where"]:
+        shown = shown.where(steps["where"])
+    if steps["variant"]:
         from netphys.stimuli.classic.variants import make_variant
 
-        shown = make_variant(shown, variant, seed=seed)
-    return shown.treated(treatment) if treatment else shown
+        shown = make_variant(shown, steps["variant"], seed=seed)
+    if steps["treatment"]:
+        shown = shown.treated(steps["treatment"])
+    if frames and "image" not in shown.fields:
+        shown = shown.frames()
+    if steps["field"]:
+        shown = shown.as_image(steps["field"])
+    shown.address = str(address)
+    return shown
 
 
 def as_stimuli(stimuli: Any) -> StimulusSet:
@@ -91,7 +100,19 @@ def as_stimuli(stimuli: Any) -> StimulusSet:
     )
 
 
-def _opened(body: str, query: Query, seed: int, skip_broken: bool) -> StimulusSet:
+def _said(text: str) -> str:
+    if not text.strip():
+        raise ValueError("nothing is said")
+    return text
+
+
+def _yes(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("true or false")
+    return text == "true"
+
+
+def _opened(body: str, query: Query, seed: int, skip_broken: bool, frames: bool) -> StimulusSet:
     """Open what the body of an address says; each reader takes its options from the query."""
     scheme, colon, name = body.partition(":")
     if colon and scheme in _SCHEMES:
@@ -100,7 +121,11 @@ def _opened(body: str, query: Query, seed: int, skip_broken: bool) -> StimulusSe
     if path.is_dir() or (path.is_file() and path.suffix.lower() == ".zip"):
         return _folder(path, query, skip_broken)
     if path.is_file():
-        return _file(path, query, skip_broken)
+        return _file(path, query, skip_broken, frames)
+    if "*" in body:
+        raise AddressError(
+            f"{body!r} is a pattern; name the folder, and say which images by where=, or by metadata.csv"
+        )
     if colon and "/" not in scheme and "." not in scheme:
         raise AddressError(f"no kind of stimuli {scheme!r} in {body!r}{near(scheme, _SCHEMES)}")
     raise AddressError(
@@ -131,7 +156,7 @@ def _folder(path: Path, query: Query, skip_broken: bool) -> StimulusSet:
     return StimulusSet.from_folder(path, fields=fields, skip_broken=skip_broken)
 
 
-def _file(path: Path, query: Query, skip_broken: bool) -> StimulusSet:
+def _file(path: Path, query: Query, skip_broken: bool, frames: bool) -> StimulusSet:
     """Read a file that holds a whole set."""
     suffix = path.suffix.lower()
     if suffix in _HDF5:
@@ -139,7 +164,8 @@ def _file(path: Path, query: Query, skip_broken: bool) -> StimulusSet:
     if suffix == ".csv":
         return StimulusSet.from_brainio(path, query.take("archive", str, None), skip_broken=skip_broken)
     if suffix in CLIP_SUFFIXES:
-        return StimulusSet.from_video(path, **_options(query, dict.fromkeys(("length", "step", "every"), integer(1))))
+        options = _options(query, dict.fromkeys(("length", "step", "every"), integer(1)))
+        return StimulusSet.from_video(path, frames=frames and not options, **options)
     if suffix == ".txt":
         return StimulusSet.from_text(path, **_options(query, {"unit": str}))
     raise StimulusError(

@@ -82,7 +82,7 @@ class Arrays:
     def __init__(self, images: Any, fields: Mapping[str, Any] | None = None) -> None:
         self._values: dict[str, Any] = {} if images is None else {"image": _checked_images(images)}
         for name, values in (fields or {}).items():
-            self._values[str(name)] = _owned(values)
+            self._values[str(name)] = _owned(str(name), values)
         if not self._values:
             raise StimulusError("a stimulus has an image or another field; none was given")
         counts = {name: len(values) for name, values in self._values.items()}
@@ -154,9 +154,20 @@ class Chain:
             listed = " and ".join(", ".join(each.fields) for each in self._sources)
             raise StimulusError(f"sets without a common field cannot be put together: {listed}")
         self.fields = tuple(common)
+        self._mixed: dict[str, bool] = {}
 
     def read(self, field: str, indices: np.ndarray) -> Any:
-        return gathered(self._each(indices, lambda source, rows: list(source.read(field, rows))))
+        values = self._each(indices, lambda source, rows: list(source.read(field, rows)))
+        return gathered([_as_float(each) for each in values] if self._is_mixed(field) else values)
+
+    def _is_mixed(self, field: str) -> bool:
+        """Tell whether photographs (uint8) and generated pictures (float32) are together: all are float32 then."""
+        if field not in self._mixed:
+            parts = np.unique(self._part, return_index=True)[1]
+            firsts = self._each(parts, lambda source, rows: list(source.read(field, rows)))
+            kinds = {str(each.dtype) for each in firsts if getattr(each, "ndim", 0) >= 3}
+            self._mixed[field] = kinds == {"torch.uint8", "torch.float32"}
+        return self._mixed[field]
 
     def digests(self, indices: np.ndarray) -> list[Any]:
         return self._each(indices, lambda source, rows: source.digests(rows))
@@ -200,13 +211,22 @@ class Side:
         return [tuple(dict.fromkeys(word for part in each for word in part)) for each in zip(*said)]
 
 
+def _as_float(value: Any) -> Any:
+    """Turn pixels of a photograph into those of a generated picture, in [0, 1]."""
+    import torch
+
+    return value.to(torch.float32) / 255 if value.dtype == torch.uint8 else value
+
+
 def _checked_images(images: Any) -> torch.Tensor | list[torch.Tensor]:
     """Return images as tensors of our own, or say what is wrong with them."""
     import torch
 
     if isinstance(images, list | tuple) and len({tuple(np.shape(each)) for each in images}) > 1:
         return [_checked_images(torch.as_tensor(each)[None])[0] for each in images]
-    tensor = torch.as_tensor(np.stack(images) if isinstance(images, list | tuple) else images)
+    if isinstance(images, list | tuple):
+        images = np.stack([np.asarray(each) for each in images])
+    tensor = torch.as_tensor(_native(images) if isinstance(images, np.ndarray) else images)
     if tensor.ndim != 4 or tensor.shape[1] != 3:
         hint = "; bring the colours to the front: images.transpose(0, 3, 1, 2)" * (tuple(tensor.shape[3:]) == (3,))
         raise StimulusError(f"images are (stimulus, 3, y, x); these are {tuple(tensor.shape)}{hint}")
@@ -220,17 +240,35 @@ def _checked_images(images: Any) -> torch.Tensor | list[torch.Tensor]:
     return tensor.detach().cpu().clone()  # what the caller does to his array later changes no digest
 
 
-def _owned(values: Any) -> Any:
+def _native(array: np.ndarray) -> np.ndarray:
+    """Return an array as torch takes it: of this machine's byte order, no strides backwards."""
+    return array.astype(array.dtype.newbyteorder("="), order="C")
+
+
+def _owned(name: str, values: Any) -> Any:
     """Copy a field's values: a tensor, or a list of one value a stimulus."""
     import torch
 
+    if name in ("left", "right"):
+        return _checked_images(values)
     if isinstance(values, torch.Tensor):
         return values.detach().cpu().clone()
     if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
-        return torch.as_tensor(values).clone()
-    return [
-        torch.as_tensor(each).clone() if isinstance(each, np.ndarray | torch.Tensor) else str(each) for each in values
-    ]
+        return torch.as_tensor(_native(values)).clone()
+    return [_owned_value(name, each) for each in values]
+
+
+def _owned_value(name: str, value: Any) -> Any:
+    """Copy the value of one stimulus: a text, or numbers."""
+    import torch
+
+    if isinstance(value, str):
+        return value
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().clone()
+    if isinstance(value, np.ndarray | np.generic | int | float) and np.asarray(value).dtype.kind in "biuf":
+        return torch.as_tensor(_native(np.asarray(value))).clone()
+    raise StimulusError(f"field {name!r} holds {type(value).__name__}; a field is of arrays, numbers or texts")
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from netphys.errors import StimulusError, near
 from netphys.matching import require_unique
 from netphys.provenance import digest
-from netphys.stimuli.conditions import rows_that_meet
+from netphys.stimuli.conditions import positions_in, rows_that_meet
 from netphys.stimuli.readers.folder import Found, read_folder
 from netphys.stimuli.sources import Arrays, Source, conversions_of
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from netphys.stimuli.treatment import Treatment
 
 __all__ = ["StimulusSet"]
+
+_PART = " (a selection)"
 
 
 class StimulusSet:
@@ -48,6 +50,8 @@ class StimulusSet:
         Broken stimuli that the reader left out on request.
     treatment : str
         What has been done to the stimuli (:mod:`netphys.stimuli.treatment`), as text; empty: nothing.
+    address : str
+        Where the set was loaded from, for the record; empty: made in Python.
 
     Examples
     --------
@@ -69,15 +73,20 @@ class StimulusSet:
         rows: Sequence[int] | np.ndarray | None = None,
         left_out: Sequence[str] = (),
         treatment: str = "",
+        address: str = "",
     ) -> None:
         self.left_out = tuple(left_out)
         self._source = source
         self._rows = np.arange(len(metadata)) if rows is None else np.asarray(rows, dtype=np.int64)
-        self._table = metadata.reset_index(drop=True)
-        self.name, self.treatment = name, treatment
+        self._table = metadata.reset_index(drop=True).assign(
+            stimulus_id=[str(each) for each in metadata["stimulus_id"]]
+        )
+        self.name, self.treatment, self.address = name, treatment, address
         self.ids: tuple[str, ...] = tuple(require_unique(list(self._table["stimulus_id"]), what=name))
         if not self.ids:
             raise StimulusError(f"{name} holds no stimulus")
+        if "" in self.ids or metadata["stimulus_id"].isna().any():
+            raise StimulusError(f"{name}: a stimulus has no stimulus_id")
         self._digest: str | None = None
 
     # Readers
@@ -257,17 +266,22 @@ class StimulusSet:
         return self._digest
 
     @property
+    def targets(self) -> dict[str, Any]:
+        """What a treatment measured on the set: step → its targets; empty where nothing was measured."""
+        return dict(getattr(self._source, "targets", None) or {})
+
+    @property
     def conversions(self) -> dict[str, int]:
         """What was done to files to make pixels of them (``"grey repeated"``): how many stimuli each; reads all."""
         return dict(Counter(word for words in conversions_of(self._source, self._rows) for word in words))
 
-    def get(self, indices: Sequence[int] | np.ndarray, field: str = "image") -> Any:
+    def get(self, indices: Any = None, field: str = "image") -> Any:
         """Read a field of some stimuli.
 
         Parameters
         ----------
-        indices : sequence of int
-            Positions in the set, or a mask of booleans, one a stimulus.
+        indices : optional
+            Positions in the set, a mask of booleans, a slice, ids, or one position or id. Default: all of them.
         field : str
             One of :attr:`fields`.
 
@@ -281,13 +295,20 @@ class StimulusSet:
         StimulusError
             If the set has no such field, or no such stimulus.
         """
-        if field not in self.fields:
-            raise StimulusError(f"{self.name} has no field {field!r}{near(field, self.fields)}")
+        self.require_field(field)
         return self._source.read(field, self._rows[self._positions(indices)])
 
-    def images(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor | list[torch.Tensor]:
+    def images(self, indices: Any = None) -> torch.Tensor | list[torch.Tensor]:
         """Read images: uint8 (stimulus, 3, y, x), float32 in [0, 1] for generated ones; a list where sizes differ."""
         return self.get(indices, "image")
+
+    def require_field(self, field: str) -> None:
+        """Raise a StimulusError where the set has no such field; it says what there is, and what makes images of it."""
+        if field in self.fields:
+            return
+        ways = {"clip": ".frames() (?frames=true) shows each frame", "left": ".as_image('left') (?field=left) one eye"}
+        said = next((f"; {way}" for has, way in ways.items() if has in self.fields and field == "image"), "")
+        raise StimulusError(f"{self.name} has no field {field!r}{near(field, self.fields)}{said}")
 
     def batches(
         self, batch_size: int = 32, *, field: str = "image", start: int = 0
@@ -317,25 +338,13 @@ class StimulusSet:
 
         return batches_of(self, batch_size, field=field, start=start)
 
-    def _positions(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Turn positions or a mask into positions that there are."""
-        chosen = np.asarray(indices)
-        if chosen.dtype == bool:
-            if len(chosen) != len(self):
-                raise StimulusError(f"a mask of {len(chosen)} values for {len(self)} stimuli of {self.name}")
-            return np.flatnonzero(chosen)
-        if not len(chosen):
-            return np.empty(0, dtype=np.int64)
-        if chosen.dtype.kind not in "iu":
-            raise StimulusError(f"stimuli are selected by position (integers) or by a mask, not by {chosen.dtype}")
-        if chosen.min() < -len(self) or chosen.max() >= len(self):
-            raise StimulusError(f"{self.name} has stimuli 0 to {len(self) - 1}, not {chosen.max()}")
-        return chosen.astype(np.int64)
+    def _positions(self, chosen: Any) -> np.ndarray:
+        return positions_in(self.ids, chosen, name=self.name)
 
     # Selections
 
-    def subset(self, indices: Sequence[int] | np.ndarray) -> StimulusSet:
-        """Select stimuli by position (or by a mask of booleans), in the order given."""
+    def subset(self, indices: Any) -> StimulusSet:
+        """Select stimuli by position, mask, slice or ids, in the order given."""
         places = self._positions(indices)
         return self._like(self._rows[places], self._table.iloc[places])
 
@@ -351,26 +360,39 @@ class StimulusSet:
 
     def __getitem__(self, chosen: Any) -> StimulusSet:
         """Select stimuli: a slice, a position, an id, or several of them; always a set."""
-        if isinstance(chosen, slice):
-            return self.subset(np.arange(len(self))[chosen])
-        if isinstance(chosen, int | np.integer) and not isinstance(chosen, bool):
-            if not -len(self) <= chosen < len(self):
-                raise IndexError(f"{self.name} has stimuli 0 to {len(self) - 1}, not {chosen}")
-            return self.subset([int(chosen)])
-        if isinstance(chosen, str):
-            return self[[chosen]]
-        if len(chosen) and all(isinstance(each, str) for each in chosen):
-            place = {each: index for index, each in enumerate(self.ids)}
-            absent = next((each for each in chosen if each not in place), None)
-            if absent is not None:
-                raise StimulusError(f"{self.name} has no stimulus {absent!r}{near(absent, self.ids)}")
-            return self.subset([place[each] for each in chosen])
+        if isinstance(chosen, int | np.integer) and not -len(self) <= chosen < len(self):
+            raise IndexError(f"{self.name} has stimuli 0 to {len(self) - 1}, not {chosen}")  # ends a loop over the set
         return self.subset(chosen)
 
+    def __contains__(self, stimulus_id: object) -> bool:
+        return stimulus_id in self.ids
+
     def _like(self, rows: np.ndarray, table: pd.DataFrame) -> StimulusSet:
+        """Make a set of the same source; where it is a selection, its address says so."""
+        whole = len(rows) == len(self._rows) and bool((rows == self._rows).all())
+        address = self.address if whole or not self.address else f"{self.address.removesuffix(_PART)}{_PART}"
         return StimulusSet(
-            self._source, table, name=self.name, rows=rows, left_out=self.left_out, treatment=self.treatment
-        )
+            self._source, table, name=self.name, rows=rows, left_out=self.left_out, treatment=self.treatment,
+            address=address,
+        )  # fmt: skip
+
+    def as_image(self, field: str) -> StimulusSet:
+        """Show a field as the image: one eye's picture of a pair, to a network that sees one.
+
+        Raises
+        ------
+        StimulusError
+            If the set has no such field, or it holds no pictures (3, y, x).
+        """
+        from netphys.stimuli.showing import as_image
+
+        return as_image(self, field)
+
+    def frames(self, field: str = "clip") -> StimulusSet:
+        """Show each frame of each clip as an image of its own: see :func:`netphys.stimuli.showing.frames_of`."""
+        from netphys.stimuli.showing import frames_of
+
+        return frames_of(self, field)
 
     # Sets put together
 

@@ -279,7 +279,7 @@ class Participant:
             )
             return sorted(path for path in page.parent.rglob("*") if path.is_file() and path != self.top_path)
 
-        code = code_digest("units", "networks", "figures", "studies")
+        code = code_digest("units", "networks", "framing", "resampling", "colorimetry", "figures", "studies")
         self.digests["units"] = self.steps.run(
             f"units/{self.name}",
             {"recording": self.digests[kind], "labels": [self.name, self.training], "code": code},

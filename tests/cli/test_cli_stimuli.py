@@ -27,7 +27,7 @@ def test_facts_and_a_sheet(image_folder: Write, tmp_path: Path, capsys: pytest.C
     assert f"wrote {sheet}" in shown.err
     with Image.open(sheet) as picture:
         assert picture.width > 500
-    made = json.loads(sheet.with_suffix(".json").read_text())
+    made = json.loads(sheet.with_name("sheet.png.json").read_text())
     assert made["inputs"]["stimuli"] == digest and made["options"]["caption"] == "category"
 
 

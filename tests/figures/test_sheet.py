@@ -45,7 +45,7 @@ def test_captions_are_shortened_and_numbers_rounded():
 def test_one_picture_of_the_kind_that_its_name_says(tmp_path):
     for suffix, magic in ((".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")):
         made = save_picture(sheet_figure(SHOWN, n=4), tmp_path / f"sheet{suffix}", made={"made_by": "test"})
-        assert made[0].read_bytes().startswith(magic) and made[1].name == "sheet.json"
+        assert made[0].read_bytes().startswith(magic) and made[1].name == f"sheet{suffix}.json"
         again = save_picture(sheet_figure(SHOWN, n=4), tmp_path / f"again{suffix}", made={"made_by": "test"})
         assert made[0].read_bytes() == again[0].read_bytes()
     with pytest.raises(OptionError, match="a picture is .pdf, .png, .svg; name it sheet.png"):

@@ -105,3 +105,29 @@ def test_fields_of_any_kind_and_what_is_wrong_with_them() -> None:
         StimulusSet.from_arrays()
     with pytest.raises(StimulusError, match=r"bring the colours to the front: images.transpose\(0, 3, 1, 2\)"):
         StimulusSet.from_arrays(PIXELS.transpose(0, 2, 3, 1))
+
+
+def test_photographs_beside_generated_pictures_are_float_whatever_is_read() -> None:
+    photographs = _set("ab")
+    drawn = StimulusSet.from_arrays(PIXELS[2:].astype(np.float32) / 255, ids=["c", "d"])
+    both = photographs + drawn
+    expected = torch.from_numpy(PIXELS).to(torch.float32) / 255
+    assert torch.equal(both.images(), expected) and torch.equal(both.images([0]), expected[:1])
+    assert (photographs + _set("cd", shift=2)).images().dtype == torch.uint8
+
+
+def test_a_column_that_both_have_and_that_differs_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    shown = _set("ab", face=[0, 1])
+    assert shown.join(pd.DataFrame({"stimulus_id": ["b", "a"], "face": [1, 0]})).metadata["face"].tolist() == [0, 1]
+    assert not caplog.records
+    assert shown.join(pd.DataFrame({"stimulus_id": ["a", "b"], "face": [9, 9]})).metadata["face"].tolist() == [0, 1]
+    assert "column(s) 'face' of what is joined differ" in caplog.text
+
+
+def test_treatments_of_what_comes_together_are_said() -> None:
+    plain, treated = _set("ab"), _set("cd", shift=2).treated("contrast(0.5)")
+    both = plain + treated
+    assert both.treatment == "none; or contrast(0.5)"
+    assert both.metadata["treatment"].tolist() == ["none", "none", "contrast(0.5)", "contrast(0.5)"]
+    sounds = StimulusSet.from_arrays(fields={"sound": np.zeros((2, 4), np.float32)}, ids=["c", "d"])
+    assert sounds.join(treated).treatment == "contrast(0.5)" and treated.join(sounds).treatment == "contrast(0.5)"

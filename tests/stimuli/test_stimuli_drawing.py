@@ -40,8 +40,8 @@ def test_pairs_clips_maps_sounds_and_texts_each_have_a_picture() -> None:
     np.testing.assert_array_equal(pair[:, :5], fields["left"][1].transpose(1, 2, 0))
     np.testing.assert_array_equal(pair[:, 7:], fields["right"][1].transpose(1, 2, 0))
     clip = pictures_of(shown, [0], "clip")[0]
-    assert clip.shape == (4 + 2 + 4, 12, 3)  # frames 0, 2, 4, 6 in reading order
-    np.testing.assert_allclose(clip[6:, 7:], fields["clip"][0, 6].transpose(1, 2, 0) / 255, atol=1e-6)
+    assert clip.shape == (4, 4 * 5 + 3 * 2, 3)  # frames 0, 2, 4, 6 from left to right
+    np.testing.assert_allclose(clip[:, 21:], fields["clip"][0, 6].transpose(1, 2, 0) / 255, atol=1e-6)
     depth = pictures_of(shown, [1], "depth")[0]
     assert depth.min() == 0 and depth.max() == 1 and depth[0, 0, 0] == 0 and depth[-1, -1, 0] == 1
     for field, n in (("sound", 0), ("text", 1), ("pose", 0)):

@@ -157,3 +157,49 @@ def test_a_subset_remembers_what_was_left_out(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "whole.png")
     (tmp_path / "broken.png").write_bytes(b"no image")
     assert StimulusSet.from_folder(tmp_path, skip_broken=True).subset([0]).left_out == ("broken.png",)
+
+
+def test_stimuli_are_asked_for_in_every_usual_way() -> None:
+    shown = _set()
+    everything = torch.from_numpy(PIXELS)
+    assert torch.equal(shown.images(), everything) and torch.equal(shown.images(slice(1, 3)), everything[1:3])
+    assert torch.equal(shown.get(2), everything[[2]]) and torch.equal(shown.images(["f", "a"]), everything[[5, 0]])
+    assert torch.equal(shown.images("c"), everything[[2]]) and torch.equal(shown.images(range(2, 4)), everything[2:4])
+    assert "a" in shown and "z" not in shown and 0 not in shown
+    with pytest.raises(StimulusError, match="has stimuli 0 to 5, not -9"):
+        shown.images([0, -9])
+    with pytest.raises(StimulusError, match="not by int64 of 2 axes"):
+        shown.images([[0, 1]])
+
+
+def test_a_condition_that_nobody_meets_names_values_that_are_near() -> None:
+    with pytest.raises(StimulusError, match="category is never 'fcae'; near: 'face'"):
+        _set().where("category == 'fcae' and size > 1")
+
+
+def test_ids_are_text_and_none_is_missing() -> None:
+    numbered = StimulusSet.from_arrays(PIXELS, metadata=pd.DataFrame({"stimulus_id": range(6)}))
+    assert numbered.where("stimulus_id == '2'").ids == ("2",)
+    for empty in ("", None):
+        with pytest.raises(StimulusError, match="a stimulus has no stimulus_id"):
+            StimulusSet.from_arrays(PIXELS[:2], metadata=pd.DataFrame({"stimulus_id": ["a", empty]}))
+
+
+def test_arrays_of_other_strides_and_byte_orders() -> None:
+    assert torch.equal(StimulusSet.from_arrays(PIXELS[:, ::-1]).images(), torch.from_numpy(PIXELS[:, ::-1].copy()))
+    big = (PIXELS / 255).astype(">f4")
+    assert torch.equal(StimulusSet.from_arrays(big).images(), torch.from_numpy(big.astype("<f4")))
+    with pytest.raises(StimulusError, match="field 'rating' holds NoneType"):
+        StimulusSet.from_arrays(PIXELS[:1], fields={"rating": [None]})
+    assert StimulusSet.from_arrays(PIXELS[:2], fields={"rating": [3, 4]}).get(None, "rating").tolist() == [3, 4]
+
+
+def test_an_address_is_kept_and_a_selection_says_so(tmp_path: Path) -> None:
+    from netphys.stimuli import load_stimuli
+
+    Image.fromarray(PIXELS[0].transpose(1, 2, 0)).save(tmp_path / "a.png")
+    Image.fromarray(PIXELS[1].transpose(1, 2, 0)).save(tmp_path / "b.png")
+    shown = load_stimuli(tmp_path)
+    assert shown.address == str(tmp_path) == shown.subset([0, 1]).address
+    assert shown[:1].address == shown[:1][:1].address == f"{tmp_path} (a selection)"
+    assert StimulusSet.from_folder(tmp_path).address == ""
