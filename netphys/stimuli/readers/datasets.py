@@ -34,6 +34,7 @@ _IMAGE_KEYS = ("image", "img", "images", "pixel_values", "jpg", "png")
 _LABEL_KEYS = ("label", "labels", "target", "class", "cls")
 _LABELS = ("targets", "labels", "_labels")  # what torchvision's sets call the labels that they keep
 _FILES = ("samples", "imgs")  # pairs of a path and a label
+_ONE = 1  # the part of a tuple that is its label, as torchvision's items have it
 _PROBES = 4  # times that an item is read: a flip of probability 1/2 is missed once in 8 at one item, 1/512 at three
 
 
@@ -56,7 +57,9 @@ def read_dataset(
         or a uint8 or float tensor or array: (3, y, x), (y, x, 3), (y, x), also of 1 or 4 channels.
     image, label : int or str
         Which part of an item they are: its place, or its key in a dict (default there: ``"image"``, ``"label"`` and
-        usual names beside them).
+        usual names beside them). Where `label` is left at its default and items are tuples, the list that the set
+        keeps (``.targets``, ``.labels``, ``.samples``) is taken, if five items spread over it say the same; any other
+        label is read from every item in one pass.
     ids : sequence of str, optional
         Default: the column ``stimulus_id`` of `metadata`; else for a set of files (``.samples`` as ImageFolder has)
         their paths below its root; else ``"0"``, ``"1"``, ...
@@ -70,15 +73,18 @@ def read_dataset(
     Returns
     -------
     Found
-        Field ``image``: uint8 (n, 3, y, x), or float32 in [0, 1] where items are float. Columns ``label`` (int, from
-        the set's list where it has one, else from one pass over its items) and ``category`` (its name in
-        ``dataset.classes``).
+        Field ``image``: uint8 (n, 3, y, x), or float32 in [0, 1] where items are float. Columns ``stimulus_id``,
+        ``file`` (for a set of files), ``label`` (int or float) and ``category``: the label where it is text, else its
+        name in ``dataset.classes``, unless `label` names one of several parts, which the classes may not be of.
 
     Raises
     ------
     StimulusError
-        If the set cannot be indexed, its items hold no image, or an item read again is another one (random
-        transforms; three items are read four times).
+        If the set cannot be indexed, its items hold no image or not the part that `label` names, `ids` or `metadata`
+        are of another length, or an item read again is another one (random transforms; three items are read four
+        times).
+    OptionError
+        If `layout` is not one of the two.
 
     Notes
     -----
@@ -122,10 +128,16 @@ def read_torchvision(name: str, root: Path | str, *, download: bool | str = Fals
         Those of the class (``train``, ``split``, ...), also as text (``"false"``), as addresses have them; and those of
         :func:`read_dataset`.
 
+    Returns
+    -------
+    Found
+        As of :func:`read_dataset`.
+
     Raises
     ------
     StimulusError
-        If there is no such set, its files are not there, damaged, or cannot be fetched.
+        If there is no such set, its files are not there, damaged, or cannot be fetched, or :func:`read_dataset` does
+        not take it.
     OptionError
         If the class takes no such option or value.
     """
@@ -178,7 +190,7 @@ class Items:
         return [self._said[int(index)] for index in indices]
 
     def item(self, index: int) -> Any:
-        """Read an item as the dataset gives it."""
+        """Read an item as the dataset gives it; a StimulusError names the one that cannot be read."""
         try:
             with self._lock:
                 return self._dataset[index]
@@ -218,6 +230,16 @@ def part_of(item: Any, part: int | str, usual: Sequence[str], where: str, option
     usual : sequence of str
     where, option : str
         For messages: which item, and how the user says another part.
+
+    Returns
+    -------
+    object
+        As the item has it.
+
+    Raises
+    ------
+    StimulusError
+        If the item has no such part.
     """
     if isinstance(item, Mapping):
         keys = [part] if part in item else [key for key in usual if key in item] if isinstance(part, int) else []
@@ -294,44 +316,48 @@ def _labels(dataset: Any, source: Items, label: int | str) -> pd.DataFrame:
     """Return the columns ``label`` and ``category``, as far as there are labels."""
     import pandas as pd
 
-    n = len(source)
-    table = pd.DataFrame(index=range(n))
-    said, first = _label_of(source.item(0), label, source)
+    table = pd.DataFrame(index=range(len(source)))
+    item = source.item(0)
+    said, first = _label_of(item, label, source)
     if said == "none":
         return table
-    values = _known_labels(dataset, n, first)
+    default = label == _ONE and isinstance(item, tuple | list)
+    values = _known_labels(dataset, source, first) if default else None
     if values is None:
         values = _in_one_pass(source, label)
     if values is None:
         return table
-    classes = [_class_name(each) for each in getattr(_inner(dataset), "classes", None) or []]
-    if all(isinstance(each, int) for each in values):
-        table["label"] = np.array(values, dtype=np.int64)
-        if classes and all(0 <= each < len(classes) for each in values):
-            table["category"] = [classes[each] for each in values]
-    else:
+    if not all(isinstance(each, int) for each in values):
         table["category" if isinstance(first, str) else "label"] = values
+        return table
+    table["label"] = np.array(values, dtype=np.int64)
+    classes = [_class_name(each) for each in getattr(_inner(dataset), "classes", None) or []]
+    # of an item's several parts the classes name the usual one, and nothing says whether another one too
+    named = label == _ONE or label in _LABEL_KEYS or len(item) == 2
+    if named and classes and all(0 <= each < len(classes) for each in values):
+        table["category"] = [classes[each] for each in values]
     return table
 
 
 def _label_of(item: Any, label: int | str, source: Items) -> tuple[Literal["none", "label"], Any]:
     """Return an item's label as a plain value; where it has none by default, say so."""
-    if label == 1 and not isinstance(item, Mapping | tuple | list):
+    if label == _ONE and not isinstance(item, Mapping | tuple | list):
         return "none", None
-    if label == 1 and isinstance(item, tuple | list) and len(item) < 2:
+    if label == _ONE and isinstance(item, tuple | list) and len(item) < 2:
         return "none", None
-    if label == 1 and isinstance(item, Mapping) and 1 not in item and not any(key in item for key in _LABEL_KEYS):
+    if label == _ONE and isinstance(item, Mapping) and 1 not in item and not any(key in item for key in _LABEL_KEYS):
         return "none", None
     value = _plain(part_of(item, label, _LABEL_KEYS, f"{source.name}: an item", "label"))
-    if value is None and label == 1:  # boxes, masks, captions: parts, but no label
+    if value is None and label == _ONE:  # boxes, masks, captions: parts, but no label
         return "none", None
     if value is None:
         raise StimulusError(f"{source.name}: label={label!r} is no number and no text")
     return "label", value
 
 
-def _known_labels(dataset: Any, n: int, first: Any) -> list[Any] | None:
-    """Return the labels that a dataset keeps, if they are what its items say."""
+def _known_labels(dataset: Any, source: Items, first: Any) -> list[Any] | None:
+    """Return the labels that a dataset keeps, if spread items say them too: the list may be of something else."""
+    n = len(source)
     kept = _kept_by(dataset, _LABELS, n)
     if kept is None:
         samples = _kept_by(dataset, _FILES, n)
@@ -340,7 +366,10 @@ def _known_labels(dataset: Any, n: int, first: Any) -> list[Any] | None:
     if kept is None or getattr(_inner(dataset), "target_transform", None) is not None:
         return None
     values = [_plain(each) for each in (kept.tolist() if hasattr(kept, "tolist") else kept)]
-    return values if values[0] == first and all(type(each) is type(first) for each in values) else None
+    if values[0] != first or any(type(each) is not type(first) for each in values):
+        return None
+    spread = sorted({n // 4, n // 2, 3 * n // 4, n - 1})
+    return values if all(_label_of(source.item(each), _ONE, source)[1] == values[each] for each in spread) else None
 
 
 def _in_one_pass(source: Items, label: int | str) -> list[Any] | None:
