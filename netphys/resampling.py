@@ -65,8 +65,9 @@ class _Taps:
 
         places = np.minimum(first[:, None] + np.arange(weights.shape[1]), n - 1)  # beyond the last: weighs nothing
         self.start, self.stop = int(places.min()), int(places.max()) + 1
-        self._places = [torch.from_numpy(each.copy()) for each in (places - self.start).T]
-        self._weights = [torch.from_numpy(each.copy())[:, None] for each in weights.T]
+        with torch.inference_mode(False):  # they are kept: a later call may want gradients
+            self._places = [torch.from_numpy(each.copy()) for each in (places - self.start).T]
+            self._weights = [torch.from_numpy(each.copy())[:, None] for each in weights.T]
 
     def of(self, images: Tensor) -> Tensor:
         """Weigh the rows of images (channel, y, x)."""

@@ -72,3 +72,12 @@ def test_what_does_not_fit_is_refused() -> None:
         cropped(_images(4, 6), 5)
     with pytest.raises(StimulusError, match="an image of 4 x 6 cannot be padded to 5 x 5; resize or crop it first"):
         padded(_images(4, 6), 5)
+
+
+def test_a_result_one_pixel_wide_is_the_weighted_mean_of_its_rows() -> None:
+    values = torch.rand(2, 3, 40, 9)
+    ours = resized(values, (20, 1))
+    wide = resized(values.mean(3, keepdim=True).expand(-1, -1, -1, 4), (20, 4))[..., :1]  # rows alone are resized
+    alone = resized(values, (40, 1))
+    torch.testing.assert_close(resized(alone.expand(-1, -1, -1, 4), (20, 4))[..., :1], ours, atol=1e-6, rtol=0)
+    assert float((wide - ours).abs().max()) < 0.2  # a triangle is not a box, but not far from it

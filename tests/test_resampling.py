@@ -87,3 +87,12 @@ def test_gradients_are_those_of_torchs_resizing() -> None:
         resize(x).square().sum().backward()
         gradients.append(x.grad)
     assert torch.allclose(*gradients, rtol=0, atol=1e-5)
+
+
+def test_weights_made_in_inference_mode_serve_gradients_later() -> None:
+    images = torch.rand(1, 3, 37, 41)
+    with torch.inference_mode():
+        resized_crop(images, (19, 23), (0, 0), (19, 23))
+    images.requires_grad_()
+    resized_crop(images, (19, 23), (0, 0), (19, 23)).sum().backward()
+    assert images.grad is not None and float(images.grad.sum()) == pytest.approx(3 * 19 * 23, rel=1e-5)
