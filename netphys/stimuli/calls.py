@@ -124,6 +124,8 @@ class _Parser:
         self._next = 0
         if len(text) > _LONGEST:
             raise error(f"{text[:40]!r}... is {len(text)} characters long; {_LONGEST} are read at most")
+        if not text.strip():
+            raise error(f"{text[:40]!r} is empty; calls are wanted, as 'grey() | resize(256)'")
         self._advance()
 
     def calls(self) -> list[Call]:

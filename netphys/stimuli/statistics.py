@@ -77,11 +77,12 @@ def statistics(stimuli: StimulusSet, *, field: str | None = None, channel: str =
     """
     import pandas as pd
 
-    rows = [_measured(planes) for planes in _planes(stimuli, _field(stimuli, field), channel)]
+    field = _field(stimuli, field)
+    rows = [_measured(planes) for planes in _planes(stimuli, field, channel)]
     frame = pd.DataFrame(rows)
     frame.insert(0, "stimulus_id", stimuli.ids)
     source = stimuli._source
-    frame["clipped"] = source.clipped[stimuli._rows] if isinstance(source, Treated) else np.nan
+    frame["clipped"] = source.clipped(stimuli._rows, field) if isinstance(source, Treated) else np.nan
     return frame
 
 

@@ -21,7 +21,7 @@ step                               what it does
 ``luminance(mean, sd)``            matches mean and contrast
 ``histogram()``                    matches histograms exactly
 ``spectrum(kind)``                 matches amplitude spectra
-``joint(kind, iterations)``        matches both
+``joint(iterations, kind)``        matches both
 ``rescale()``, ``clip()``          into [0, 1]: the whole set by one line; each value
 =================================  ====================================================================================
 """
@@ -81,8 +81,9 @@ class Treatment:
 
     Parameters
     ----------
-    *steps : Step
-        As ``Grey(), Resize(256)``. Equal steps make equal treatments, of one hash.
+    *steps : Step or str
+        As ``Grey(), Resize(256)``; or one text, as :meth:`from_text` reads it. Equal steps make equal treatments, of
+        one hash.
 
     Raises
     ------
@@ -99,16 +100,21 @@ class Treatment:
     >>> given = Treatment(Grey(), Resize(256), Luminance(mean=0.5, sd=0.2))
     >>> str(given)
     'grey() | resize(256) | luminance(mean=0.5, sd=0.2)'
-    >>> Treatment.from_text(str(given)) == given
+    >>> Treatment(str(given)) == given
     True
     """
 
     steps: tuple[Step, ...]
 
-    def __init__(self, *steps: Step) -> None:
+    def __init__(self, *steps: Step | str) -> None:
+        if len(steps) == 1 and isinstance(steps[0], str):
+            steps = Treatment.from_text(steps[0]).steps
         for each in steps:
             if not isinstance(each, _STEPS):
-                raise OptionError(f"a treatment is of steps, as Grey() or Resize(256); {each!r} is none")
+                raise OptionError(
+                    "a treatment is of steps, as Grey() or Resize(256), or of one text, as 'grey() | resize(256)'; "
+                    f"{each!r} is none"
+                )
         if not steps:
             raise OptionError(f"a treatment has at least one step: {', '.join(_BY_KEYWORD)}")
         object.__setattr__(self, "steps", tuple(steps))

@@ -36,7 +36,8 @@ def test_what_is_read(text: str, calls: list[Call]) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "'' is not understood at its end: a name is wanted"),
+        ("", "'' is empty; calls are wanted, as 'grey() | resize(256)'"),
+        (" \n", "is empty; calls are wanted"),
         ("grey |", "'grey |' is not understood at its end: a name is wanted"),
         ("f(1", "at its end: ',' or ')' is wanted"),
         ("f(1 2)", "at character 5 ('2)'): ',' or ')' is wanted"),

@@ -95,7 +95,7 @@ STEPS = st.one_of(
     st.builds(Luminance, st.none() | _SHARE, st.none() | st.floats(0, 0.5), st.none() | _GROUND, _CHANNEL),
     st.builds(Histogram, st.none() | _GROUND, _CHANNEL),
     st.builds(Spectrum, _KIND, _CHANNEL),
-    st.builds(Joint, _KIND, st.integers(1, 1000), st.sampled_from(["histogram", "spectrum"]), _CHANNEL),
+    st.builds(Joint, st.integers(1, 1000), _KIND, st.sampled_from(["histogram", "spectrum"]), _CHANNEL),
 )
 
 
@@ -116,6 +116,9 @@ def test_text_says_what_differs_from_the_defaults() -> None:
     assert Treatment.from_text("lowpass(4.0,unit='image')|grey(luma)") == Treatment(Lowpass(4), Grey())
     assert Treatment(Grey()) | Treatment(Clip()) == Treatment(Grey(), Clip())
     assert Treatment(Grey(), Clip()) != Treatment(Clip(), Grey())
+    assert Treatment("grey() | blur(2)") == Treatment(Grey(), Blur(2))
+    assert Treatment.from_text("joint(5)") == Treatment(Joint(5)) == Treatment(Joint(iterations=5))
+    assert str(Treatment(Joint(5, "full"))) == "joint(iterations=5, kind=full)"
     assert len({Treatment(Blur(1)), Treatment(Blur(1.0)), Treatment(Blur(2))}) == 2
 
 
@@ -150,8 +153,15 @@ def test_what_no_step_takes_is_said(text: str, said: str) -> None:
 def test_what_is_no_treatment_is_refused() -> None:
     with pytest.raises(OptionError, match="a treatment has at least one step: aperture, "):
         Treatment()
-    with pytest.raises(OptionError, match="'grey' is none"):
-        Treatment("grey")
+    with pytest.raises(OptionError, match="or of one text, as 'grey.. . resize.256.'; 'grey' is none"):
+        Treatment("grey", "blur(2)")
+    with pytest.raises(OptionError, match="; 3 is none"):
+        Treatment(3)
+    for nothing in ("", " "):
+        with pytest.raises(OptionError, match=f"^'{nothing}' is empty; calls are wanted"):
+            Treatment(nothing)
+        with pytest.raises(OptionError, match="is empty; calls are wanted"):
+            treat(_set(), nothing)
     with pytest.raises(AddressError, match="a name is wanted"):
         Treatment.from_text("|", error=AddressError)
     for plain in ({}, {"steps": "grey"}, {"steps": [{"weights": "luma"}]}, {"steps": [], "more": 1}, []):
@@ -241,11 +251,13 @@ def test_values_are_clipped_once_at_the_end_and_counted(caplog: pytest.LogCaptur
     with caplog.at_level(logging.WARNING, logger="netphys"):
         images = _everything(treated)
         _everything(treated)
+    everyone = np.arange(7)
     assert torch.allclose(images, expected.clamp(0, 1), atol=1e-6)
     share = float(((expected < 0) | (expected > 1)).float().mean())
-    assert np.mean(treated._source.clipped) == pytest.approx(share)
+    assert treated._source.clipped_share(everyone) == pytest.approx(share)
+    assert treated._source.clipped(everyone).mean() == pytest.approx(share)
     assert len(caplog.records) == 1  # said once
-    assert f"clipped, {100 * share:.2f} % of those of the first 7 stimuli" in caplog.text
+    assert f"clipped, {100 * share:.2f} % of those of the first 7 stimuli read" in caplog.text
     caplog.clear()
     assert not np.allclose(_everything(treat(_set(), "contrast(3) | clip() | contrast(0.5)")), images)  # control
     assert not caplog.records
@@ -361,8 +373,10 @@ def test_the_column_degrees_says_what_images_span_afterwards() -> None:
 
 def test_degrees_that_nothing_says_are_asked_for() -> None:
     treated = treat(StimulusSet.from_arrays(PIXELS), "field(8, 64)")
-    with pytest.raises(StimulusError, match="field needs the visual angle of stimulus '0': say field.* 'degrees'"):
+    with pytest.raises(StimulusError, match="'0': say stimulus_degrees=, or give the metadata a column 'degrees'"):
         treated.get([0])
+    with pytest.raises(StimulusError, match="lowpass needs the visual angle of stimulus '0': say field.*before it, or"):
+        treat(StimulusSet.from_arrays(PIXELS), "lowpass(1, unit=degree)").get([0])
     lacking = StimulusSet.from_arrays(PIXELS, metadata=TABLE.assign(degrees=["2", "?", 2, 2, 2, 2, 2]))
     treat(lacking, "field(8, 64)").get([0])
     with pytest.raises(StimulusError, match="visual angle of stimulus 'b'"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -46,7 +48,7 @@ def _unclipped(text: str, images: np.ndarray) -> np.ndarray:
     out = []
     for each in images:
         picture = Picture(torch.from_numpy(each).float() / 255)
-        for step, target in zip(treated._source.treatment.steps, treated._source.targets):
+        for step, target in zip(treated._source.treatment.steps, treated._source._targets):
             picture = step.apply(picture, target)
         out.append(picture.values[0].numpy())
     return np.stack(out)
@@ -102,7 +104,7 @@ def test_lightness_is_matched_and_colours_are_kept() -> None:
     treated = treat(StimulusSet.from_arrays(images), "luminance(channel=lightness)")
     before = srgb_to_lab(torch.from_numpy(images).double() / 255).numpy()
     after = srgb_to_lab(torch.from_numpy(_all(treated))).numpy()
-    assert np.nanmax(treated._source.clipped) == 0
+    assert treated._source.clipped_share(np.arange(4)) == 0
     assert np.ptp(before[:, 0].mean((1, 2))) > 5  # control
     assert np.abs(after[:, 0].mean((1, 2)) - before[:, 0].mean((1, 2)).mean()).max() < 1e-3  # of 100
     assert np.abs(after[:, 0].std((1, 2)) - before[:, 0].std((1, 2)).mean()).max() < 1e-3
@@ -120,12 +122,95 @@ def test_what_cannot_be_matched_is_said() -> None:
         ):
             treat(colours, text)
     flat = StimulusSet.from_arrays(np.full((1, 3, 8, 8), 99, np.uint8))
-    with pytest.raises(StimulusError, match="luminance: stimulus '0' is uniform; it has no contrast to match"):
-        treat(flat, "luminance()").images([0])
     with pytest.raises(StimulusError, match="stimulus '0' is nothing but ground; leave it out"):
         treat(flat, f"histogram(ground={99 / 255})")
     with pytest.raises(StimulusError, match="rescale: the set is uniform"):
         treat(flat, "rescale()").images([0])
+
+
+@pytest.mark.parametrize("text", ["luminance()", "histogram()", "spectrum()", "spectrum(full)", "joint()", "joint(2)"])
+def test_a_uniform_picture_is_refused_when_it_is_measured_and_when_it_is_read(text: str) -> None:
+    images = np.concatenate([_greys(2), np.full((1, 3, 32, 32), 99, np.uint8)])
+    shown = StimulusSet.from_arrays(images, ids=["a", "b", "blank"])
+    said = f"^{text.split('(')[0]}: stimulus 'blank' is uniform; it has no contrast to match; leave it out$"
+    with pytest.raises(StimulusError, match=said):
+        treat(shown, text)
+    like = treat(shown, text, like=shown[:2])
+    assert like.images([0, 1]).std() > 0  # control
+    with pytest.raises(StimulusError, match=said):
+        like.images([2])
+
+
+@pytest.mark.parametrize("text", ["luminance(ground=0)", "histogram(ground=0)"])
+def test_a_uniform_figure_is_refused_whatever_its_ground(text: str) -> None:
+    images = _greys(2)
+    images[1] = 99
+    images[:, :, :10] = 0
+    with pytest.raises(StimulusError, match="stimulus '1' is uniform"):
+        treat(StimulusSet.from_arrays(images), text)
+
+
+# Flat regions
+
+
+def _said(caplog: pytest.LogCaptureFixture, text: str, images: np.ndarray) -> list[str]:
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, logger="netphys"):
+        treat(StimulusSet.from_arrays(images), text)
+    return [each.getMessage() for each in caplog.records]
+
+
+def test_flat_regions_that_would_become_noise_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    images = _greys(6)
+    assert _said(caplog, "histogram()", images) == []  # control
+    images[images == 128] = 129
+    images[2:5, :, :17] = 128  # 17 of 32 rows: 53 %
+    images[5, :, :6] = 128  # 19 %
+    first = "(first: stimulus '2', 53 % at 0.502)"
+    for text in ("histogram()", "histogram() | histogram()", "histogram() | joint()"):
+        assert _said(caplog, text, images) == [
+            "histogram: in 3 of 6 pictures more than a fifth of the pixels have one value, and become noise "
+            f"{first}; ground=0.502 leaves such a ground out"
+        ]
+    assert _said(caplog, "histogram(ground=0.502)", images) == []  # what is said is right
+    treated = _planes(_all(treat(StimulusSet.from_arrays(images), "histogram(ground=0.502)")))
+    assert (treated[2, :17] == np.float32(128 / 255)).all()
+    (joint,) = _said(caplog, "joint(2)", images)
+    assert joint.startswith("joint: in 3 of 6") and joint.endswith(
+        f"{first}; joint leaves no ground out, histogram(ground=0.502) does"
+    )
+    assert _said(caplog, "luminance() | spectrum()", images) == []  # neither ranks pixels
+
+
+def test_every_8_bit_ground_is_left_out_by_what_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    for level in range(0, 256, 15):
+        images = _greys(1)
+        images[:, :, :16] = level
+        (said,) = _said(caplog, "histogram()", images)
+        ground = said.rsplit("ground=", 1)[1].split()[0]
+        assert _said(caplog, f"histogram(ground={ground})", images) == []
+
+
+def test_flat_regions_that_no_ground_stands_for_are_said_without_one(caplog: pytest.LogCaptureFixture) -> None:
+    images = _greys(2)
+    images[:, :, :10] = 0
+    images[:, :, 20:] = 255
+    (said,) = _said(caplog, "histogram(ground=0)", images)  # one ground is out already
+    assert said.endswith("a fifth of the pixels that are not ground have one value, and become noise "
+                         "(first: stimulus '0', 55 % at 1)")  # fmt: skip
+    coloured = _colours(2)
+    coloured[:, :, :16] = np.array([200, 30, 30], np.uint8)[:, None, None]
+    (said,) = _said(caplog, "histogram(channel=lightness)", coloured)
+    assert "50 % at 0.43" in said and "ground=" not in said
+    coloured[:, :, :16] = 77
+    (said,) = _said(caplog, "histogram(channel=lightness)", coloured)
+    assert said.endswith("ground=0.302 leaves such a ground out")  # a pixel value, not a lightness
+    beyond = _greys(2)  # different values beyond the range are no flat region, though they count at one level
+    assert (beyond[:, 0] > 102).mean((1, 2)).min() > 0.2
+    assert _said(caplog, "brightness(0.6) | histogram()", beyond) == []
+    beyond[:, :, :10] = 250
+    (said,) = _said(caplog, "brightness(0.6) | histogram()", beyond)
+    assert "at 1.58" in said and "ground=" not in said
 
 
 # Histograms
@@ -247,10 +332,11 @@ def test_full_spectra_are_the_mean_one() -> None:
 
 
 def test_where_a_picture_has_nothing_it_gets_nothing() -> None:
-    flat = np.full((1, 3, 32, 32), 100, np.uint8)
-    shown = np.concatenate([flat, _greys(2)])
+    bars = np.broadcast_to((np.arange(32) % 4 < 2) * np.uint8(100) + np.uint8(50), (1, 3, 32, 32))  # 8 cycles, alone
+    shown = np.concatenate([bars, _greys(2)])
     out = _unclipped("spectrum()", shown)
-    assert np.isfinite(out).all() and np.ptp(out[0]) < 1e-9
+    found = amplitudes(out[0])
+    assert np.isfinite(out).all() and np.sort(found.ravel())[-2] > 1e-3 > 1e6 * np.sort(found.ravel())[-3]
     assert out[0].mean() == pytest.approx(_planes(shown).mean(), abs=1e-6)
 
 
@@ -296,7 +382,8 @@ def test_rescaling_brings_the_whole_set_into_range_by_one_line() -> None:
     ranged = treat(StimulusSet.from_arrays(images), "contrast(6) | spectrum() | rescale()")
     found = _planes(_all(ranged))
     assert bent.min() < 0 and bent.max() > 1 and found.min() == 0 and found.max() == 1
-    assert np.abs(found - (bent - bent.min()) / np.ptp(bent)).max() < 1e-6 and np.nanmax(ranged._source.clipped) == 0
+    assert np.abs(found - (bent - bent.min()) / np.ptp(bent)).max() < 1e-6
+    assert ranged._source.clipped_share(np.arange(6)) == 0
     about = _planes(_all(treat(StimulusSet.from_arrays(images), "contrast(6) | spectrum() | rescale(grey)")))
     gain = (about - 0.5) / (bent - 0.5)
     assert np.abs(about - 0.5).max() == pytest.approx(0.5) and np.ptp(gain[np.abs(bent - 0.5) > 0.05]) < 1e-5

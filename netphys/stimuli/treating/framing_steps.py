@@ -83,7 +83,7 @@ class Pad(Move):
     size : int or (int, int)
         (y, x), pixels. An image that is larger is refused.
     ground : float in [0, 1]
-        Pixel value around. Default: mean grey.
+        Pixel value around. Default: mean grey; an 8-bit grey of 128 is 0.50196.
     """
 
     keyword: ClassVar[str] = "pad"
@@ -107,7 +107,8 @@ class Field(Move):
     stimulus_degrees : float, optional
         Width of the image, degrees. None: the column ``degrees`` of the metadata, or what the steps before make of it.
     ground : float in [0, 1]
-        Pixel value where there is no image. Default: mean grey.
+        Pixel value where there is no image. Default: mean grey. An image whose own ground is the 8-bit grey 128 meets
+        it at a step of 0.002: ``ground=0.50196`` (128 / 255) is that grey, 127 / 255 is 0.49804.
     interpolation : {"bilinear", "bicubic", "nearest"}
         How the image is resized.
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from netphys.seeds import generator
 
-__all__ = ["LEVELS", "HistogramSum", "MeanHistogram", "histogram_of", "ranked"]
+__all__ = ["LEVELS", "HistogramSum", "MeanHistogram", "commonest", "histogram_of", "ranked"]
 
 LEVELS = 65_536  # of a target's values in [0, 1]; 8-bit values lie exactly on them, for 65535 = 255 * 257
 
@@ -33,9 +33,12 @@ class MeanHistogram:
     ----------
     cumulated : array of float64 (LEVELS,)
         Share of pixels at or below each level.
+    notice : str
+        What the user should know of the pictures it was measured on; empty: nothing.
     """
 
     cumulated: np.ndarray
+    notice: str = ""
     _values: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,15 +78,26 @@ class HistogramSum:
         self._n += 1
         self._counts[plane.size] = self._counts.get(plane.size, 0) + histogram_of(plane)
 
-    def mean(self) -> MeanHistogram:
+    def mean(self, notice: str = "") -> MeanHistogram:
         """Return the mean: each picture weighs the same, whatever its size."""
         shares = sum(self._counts[n] / n for n in sorted(self._counts)) / self._n
-        return MeanHistogram(np.cumsum(shares))
+        return MeanHistogram(np.cumsum(shares), notice)
 
 
 def histogram_of(plane: np.ndarray) -> np.ndarray:
     """Count the pixels of a picture at each of the levels of [0, 1]; what is outside counts at its end."""
     return np.bincount(_level(plane).ravel(), minlength=LEVELS)
+
+
+def commonest(values: np.ndarray, least: float) -> tuple[float, float]:
+    """Return the value that most pixels have, and their share; (nan, 0) where the share is not above `least`."""
+    level = _level(values)
+    found, share = np.nan, 0.0
+    for each in np.flatnonzero(np.bincount(level) > least * len(values)):  # what is outside [0, 1] shares its ends
+        distinct, counts = np.unique(values[level == each], return_counts=True)
+        if counts.max() > max(least, share) * len(values):
+            found, share = float(distinct[counts.argmax()]), float(counts.max() / len(values))
+    return found, share
 
 
 def ranked(plane: np.ndarray) -> np.ndarray:

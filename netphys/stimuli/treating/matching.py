@@ -20,13 +20,13 @@ import torch
 
 from netphys.colorimetry import lab_to_srgb, srgb_to_lab
 from netphys.errors import StimulusError
+from netphys.stimuli.treating.flat import FlatRegions, is_ground
 from netphys.stimuli.treating.histograms import HistogramSum, MeanHistogram
 from netphys.stimuli.treating.spectra import MeanSpectrum, SpectrumSum
 from netphys.stimuli.treating.step import Picture, Step, Target, number, one_of, option, or_none, whole
 
 __all__ = ["Histogram", "Joint", "Luminance", "Rescale", "Spectrum"]
 
-_HALF_LEVEL = 0.505 / 255  # nearer to the ground than this is its 8-bit value; 127 and 128 are both of mean grey 0.5
 _UNIFORM = 1e-6  # standard deviation of pixel values below which a picture has no contrast: rounding of float32
 
 
@@ -60,6 +60,11 @@ class Both:
 
     histogram: MeanHistogram
     spectrum: MeanSpectrum
+
+    @property
+    def notice(self) -> str:
+        """What the user should know of the pictures it was measured on; empty: nothing."""
+        return self.histogram.notice
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data and arrays."""
@@ -99,10 +104,15 @@ class Matching(Step):
         """Say which pixels (y, x) are matched: all, or those that are not the ground."""
         if ground is None:
             return np.ones(picture.size, dtype=bool)
-        figure = ((picture.values - ground).abs() > _HALF_LEVEL).any(0).numpy()
+        figure = ~is_ground(picture.values, ground)
         if not figure.any():
             raise StimulusError(f"{self.keyword}: {picture.name} is nothing but ground; leave it out")
         return figure
+
+    def _require_contrast(self, pixels: np.ndarray, picture: Picture) -> None:
+        """Refuse a uniform picture: it has no contrast to change, no order of pixels and no spectrum."""
+        if pixels.std() < _UNIFORM:
+            raise StimulusError(f"{self.keyword}: {picture.name} is uniform; it has no contrast to match; leave it out")
 
 
 @dataclass(frozen=True)
@@ -137,18 +147,19 @@ class Luminance(Matching):
         return self.mean is None or self.sd is None
 
     def measure(self, pictures: Iterator[Picture]) -> Target:
-        figures = (self._plane(each)[self._figure(each, self.ground)] for each in pictures)
-        moments = np.array([(figure.mean(), figure.std()) for figure in figures])
-        return Moments(*(float(each) for each in moments.mean(0)))
+        moments = []
+        for each in pictures:
+            figure = self._plane(each)[self._figure(each, self.ground)]
+            self._require_contrast(figure, each)
+            moments.append((figure.mean(), figure.std()))
+        return Moments(*(float(each) for each in np.array(moments).mean(0)))
 
     def _changed(self, plane: np.ndarray, picture: Picture, target: Any) -> np.ndarray:
         mean = target.mean if self.mean is None else self.mean
         sd = target.sd if self.sd is None else self.sd
         figure = self._figure(picture, self.ground)
-        own = plane[figure].std()
-        if own < _UNIFORM:
-            raise StimulusError(f"luminance: {picture.name} is uniform; it has no contrast to match; leave it out")
-        return np.where(figure, mean + (plane - plane[figure].mean()) * (sd / own), plane)
+        self._require_contrast(plane[figure], picture)
+        return np.where(figure, mean + (plane - plane[figure].mean()) * (sd / plane[figure].std()), plane)
 
 
 @dataclass(frozen=True)
@@ -163,7 +174,9 @@ class Histogram(Matching):
     Notes
     -----
     The target has 65536 levels (SHINE: 256); values outside [0, 1] count at its ends. Equal pixels are ordered by
-    their neighbourhood, never by chance (:mod:`netphys.stimuli.treating.histograms`; SHINE adds noise).
+    their neighbourhood, never by chance (:mod:`netphys.stimuli.treating.histograms`; SHINE adds noise). So a flat
+    region becomes noise: where more than a fifth of a picture's pixels have one value, a warning says how many pictures
+    are such, and which `ground` leaves it out. A uniform picture is refused.
     """
 
     keyword: ClassVar[str] = "histogram"
@@ -175,13 +188,18 @@ class Histogram(Matching):
         return self.channel == "lightness"  # a colour at another lightness may be none that a screen shows
 
     def measure(self, pictures: Iterator[Picture]) -> Target:
-        histograms = HistogramSum()
+        histograms, flat = HistogramSum(), FlatRegions(self.keyword, self.ground)
         for each in pictures:
-            histograms.add(self._plane(each)[self._figure(each, self.ground)])
-        return histograms.mean()
+            plane, figure = self._plane(each), self._figure(each, self.ground)
+            self._require_contrast(plane[figure], each)
+            histograms.add(plane[figure])
+            flat.add(each, plane, figure)
+        return histograms.mean(flat.notice)
 
     def _changed(self, plane: np.ndarray, picture: Picture, target: Any) -> np.ndarray:
-        return target.given_to(plane, self._figure(picture, self.ground))
+        figure = self._figure(picture, self.ground)
+        self._require_contrast(plane[figure], picture)
+        return target.given_to(plane, figure)
 
 
 @dataclass(frozen=True)
@@ -201,7 +219,7 @@ class Spectrum(Matching):
     At radius r (cycles per shorter side, rounded) ``F' = F T(r) / A(r)``, with A the picture's rotational average of
     |F| and T the mean of all A; ``"full"``: ``F' = F T(f) / |F|``. The mean (r = 0) is matched with the rest. A picture
     without any amplitude at a frequency stays without. Values often leave [0, 1]; nothing is rescaled (SHINE does)
-    unless ``rescale()`` follows, and what is outside is clipped, counted and said.
+    unless ``rescale()`` follows, and what is outside is clipped, counted and said. A uniform picture is refused.
     """
 
     keyword: ClassVar[str] = "spectrum"
@@ -211,10 +229,13 @@ class Spectrum(Matching):
     def measure(self, pictures: Iterator[Picture]) -> Target:
         spectra = SpectrumSum(self.kind)
         for each in pictures:
-            spectra.add(self._plane(each), each.name)
+            plane = self._plane(each)
+            self._require_contrast(plane, each)
+            spectra.add(plane, each.name)
         return spectra.mean()
 
     def _changed(self, plane: np.ndarray, picture: Picture, target: Any) -> np.ndarray:
+        self._require_contrast(plane, picture)
         return target.given_to(plane, picture.name)
 
 
@@ -224,10 +245,10 @@ class Joint(Matching):
 
     Parameters
     ----------
-    kind : {"rotational", "full"}
-        As of :class:`Spectrum`.
     iterations : int
         How often both are done. Default 10; what it comes to is seen by :func:`netphys.stimuli.statistics.statistics`.
+    kind : {"rotational", "full"}
+        As of :class:`Spectrum`.
     last : {"histogram", "spectrum"}
         Which is done last. A histogram cannot leave [0, 1], so nothing is clipped after it.
     channel : {"grey", "lightness"}
@@ -238,12 +259,13 @@ class Joint(Matching):
     Both targets are those of the set before; they stay the same over iterations. They differ in contrast: a mean of
     amplitudes has less power than the pictures have, and differences between the pictures' means widen the mean
     histogram. So the one that is not last is met but for a factor in common to all pictures: pictures become alike in
-    both, at the contrast of the last. Put ``luminance()`` before to make that factor small.
+    both, at the contrast of the last. Put ``luminance()`` before to make that factor small. Flat regions and uniform
+    pictures: as of :class:`Histogram`, but no ground can be left out.
     """
 
     keyword: ClassVar[str] = "joint"
-    kind: str = option(one_of("rotational", "full"), "rotational")
     iterations: int = option(whole(1, 1000), 10)
+    kind: str = option(one_of("rotational", "full"), "rotational")
     last: str = option(one_of("histogram", "spectrum"), "histogram")
     channel: str = option(one_of("grey", "lightness"), "grey")
 
@@ -253,13 +275,17 @@ class Joint(Matching):
 
     def measure(self, pictures: Iterator[Picture]) -> Target:
         histograms, spectra = HistogramSum(), SpectrumSum(self.kind)
+        flat = FlatRegions(self.keyword, None, takes_ground=False)
         for each in pictures:
             plane = self._plane(each)
+            self._require_contrast(plane, each)
             histograms.add(plane)
             spectra.add(plane, each.name)
-        return Both(histograms.mean(), spectra.mean())
+            flat.add(each, plane, self._figure(each, None))
+        return Both(histograms.mean(flat.notice), spectra.mean())
 
     def _changed(self, plane: np.ndarray, picture: Picture, target: Any) -> np.ndarray:
+        self._require_contrast(plane, picture)
         for _ in range(self.iterations):
             if self.last == "spectrum":
                 plane = target.spectrum.given_to(target.histogram.given_to(plane), picture.name)

@@ -74,9 +74,10 @@ class Picture:
     def scale(self, step: str) -> float:
         """Return the pixels a degree, or say that they are not known."""
         if self.pixels_per_degree is None:
+            how = "stimulus_degrees=" if step == "field" else "field(degrees, size, stimulus_degrees) before it"
             raise StimulusError(
-                f"{step} needs the visual angle of {self.name}: say field(degrees, size, stimulus_degrees) before it, "
-                "or give the metadata a column 'degrees' (the width of the image)"
+                f"{step} needs the visual angle of {self.name}: say {how}, or give the metadata a column 'degrees' "
+                "(the width of the image)"
             )
         return self.pixels_per_degree
 

@@ -14,9 +14,11 @@ from torch import Tensor
 from netphys.errors import StimulusError
 from netphys.framing import pair, resized_size
 from netphys.progress import bar
-from netphys.provenance import code_digest, digest
+from netphys.provenance import array_digest, code_digest, digest
+from netphys.stimuli.calls import to_text
 from netphys.stimuli.reading_ahead import cuts, read_ahead
 from netphys.stimuli.sources import Source, conversions_of, gathered
+from netphys.stimuli.treating.clipping import Clipping
 from netphys.stimuli.treating.framing_steps import Crop, Field, Move, Pad, Resize
 from netphys.stimuli.treating.step import Picture, Target
 
@@ -110,19 +112,48 @@ class Treated:
         maps: Sequence[str],
     ) -> None:
         self.fields = tuple(fields)
-        self.treatment, self.targets = treatment, tuple(targets)
-        self.clipped = np.full(len(shown.rows), np.nan)  # share of a stimulus' values; nan until it is read
+        self.treatment, self._targets = treatment, tuple(targets)
         self._shown, self._maps = shown, frozenset(maps)
-        self._said = False
+        self._clipping = Clipping(treatment, len(shown.rows))
         plain = [None if each is None else each.to_dict() for each in targets]
         self._digest = digest([treatment.to_dict(), digest(plain), code_digest(*_CODE)])
+
+    @property
+    def targets(self) -> dict[str, Any]:
+        """What was measured, as plain data: the text of a step → its target; of an array, its shape and digest.
+
+        Targets of a treatment that was done before come first; of two steps of one text the second is ``TEXT (2)``.
+        """
+        found = dict(getattr(self._shown.source, "targets", {}))
+        for step, target in zip(self.treatment.steps, self._targets):
+            if target is not None:
+                text = to_text([step.to_call()])
+                times = sum(each == text or each.startswith(f"{text} (") for each in found)
+                found[f"{text} ({times + 1})" if times else text] = _plain(target.to_dict())
+        return found
+
+    def clipped(self, indices: np.ndarray, field: str | None = None) -> np.ndarray:
+        """Say what share of a stimulus' values was outside [0, 1] when it was read; nan where it was not.
+
+        Parameters
+        ----------
+        indices : array of int (stimulus,)
+            Which stimuli.
+        field : str, optional
+            Of which field. Default: the mean over those that were read.
+        """
+        return self._clipping.of(indices, field)
+
+    def clipped_share(self, rows: np.ndarray) -> float | None:
+        """Average :meth:`clipped` over those of some stimuli that were read; None where none was."""
+        return self._clipping.share(rows)
 
     def read(self, field: str, indices: np.ndarray) -> Any:
         values = self._shown.source.read(field, self._shown.rows[indices])
         if field in PICTURES:
             treated = [self._treated(int(index), each) for index, each in zip(indices, values)]
-            self._say()
-            return gathered(treated)
+            self._clipping.add(field, indices, [share for _, share in treated])
+            return gathered([each for each, _ in treated])
         if field in self._maps:
             return gathered([self._moved(int(index), each) for index, each in zip(indices, values)])
         return values
@@ -138,15 +169,14 @@ class Treated:
         """Say what was done to the files."""
         return conversions_of(self._shown.source, self._shown.rows[indices])
 
-    def _treated(self, index: int, values: Tensor) -> Tensor:
-        """Treat one picture (3, y, x), or the frames of a clip (t, 3, y, x); count what is clipped."""
+    def _treated(self, index: int, values: Tensor) -> tuple[Tensor, float]:
+        """Treat one picture (3, y, x), or the frames of a clip (t, 3, y, x); say what share of it is clipped."""
         values = torch.as_tensor(values)
         frames = values[None] if values.ndim == 3 else values
-        made = [_through(self._shown.picture(index, each), self.treatment, self.targets).values for each in frames]
+        made = [_through(self._shown.picture(index, each), self.treatment, self._targets).values for each in frames]
         beyond = sum(int(((each < -_ROUNDING) | (each > 1 + _ROUNDING)).sum()) for each in made)
-        self.clipped[index] = beyond / sum(each.numel() for each in made)
         out = torch.stack([each.clamp(0, 1).to(torch.float32).contiguous() for each in made])
-        return out[0] if values.ndim == 3 else out
+        return (out[0] if values.ndim == 3 else out), beyond / out.numel()
 
     def _moved(self, index: int, values: Tensor) -> Tensor:
         """Let a map (..., y, x) follow the image."""
@@ -158,20 +188,6 @@ class Treated:
             if isinstance(step, Move):
                 picture = step.move(picture, is_map=True)
         return picture.values.reshape(*given.shape[:-2], *picture.size).to(given.dtype)
-
-    def _say(self) -> None:
-        """Log, once, how much is clipped."""
-        read = self.clipped[~np.isnan(self.clipped)]
-        if self._said or not (read > 0).any():
-            return
-        self._said = True
-        _LOG.warning(
-            "%s: values outside [0, 1] are clipped, %.2f %% of those of the first %d stimuli read; "
-            "netphys.stimuli.statistics.statistics(stimuli) counts them for each",
-            self.treatment,
-            100 * read.mean(),
-            len(read),
-        )
 
 
 def degrees_after(treatment: Treatment, degrees: np.ndarray | None, n: int) -> np.ndarray | None:
@@ -215,14 +231,27 @@ def _through(picture: Picture, treatment: Treatment, targets: Sequence[Target | 
 def _measured(shown: Shown, treatment: Treatment) -> list[Target | None]:
     """Measure what each step needs, on pictures that have passed the steps before; one pass a step."""
     targets: list[Target | None] = []
+    notices: list[str] = []
     for step in treatment.steps:
         if step.needs_set:
             with bar(len(shown.rows), label=f"measuring for {step.keyword}") as progress:
                 pictures = (_through(each, treatment, targets) for each in _pictures(shown, progress))
                 targets.append(step.measure(pictures))
+            notices.append(getattr(targets[-1], "notice", ""))
         else:
             targets.append(None)
+    for notice in [each for each in notices if each][:1]:  # what the first step says holds for those after it
+        _LOG.warning("%s", notice)
     return targets
+
+
+def _plain(value: Any) -> Any:
+    """Make plain data of a target: an array is named by its shape and digest."""
+    if isinstance(value, np.ndarray):
+        return {"shape": list(value.shape), "digest": array_digest(value)}
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _pictures(shown: Shown, progress: Any) -> Iterator[Picture]:
