@@ -25,7 +25,7 @@ rows = {
     "checks": f"classic:checkerboards?check=0.25,0.5,1&phase=0,0.5&{SCREEN}",
     "noise": f"classic:noise?n=2&alpha=0,1,1.5&{SCREEN}",
     "stereograms": "classic:stereograms?n=6&disparity=6&size=96",
-    "moving dots": "classic:kinematograms?n=6&coherence=0.5&size=96",
+    "moving dots": "classic:kinematograms?direction=0:360:60&coherence=0.5&size=96",
     "scenes": scenes,
     "scrambled": "world:scenes?n=6&size=128&seed=3&variant=phase_scrambled()",
     "occluded": "world:scenes?n=6&size=128&seed=3&variant=occluded(fraction=0.4, kind=bubbles)",

@@ -60,7 +60,7 @@ def load_classic(name: str, query: Query, *, seed: int = 0) -> StimulusSet:
             given[key] = query.take(key, _converter(str(parameter.annotation)), None)
         else:
             query.known.append(key)
-    query.finish()
+    _require_known(query, make)
     return make(**given)
 
 
@@ -79,6 +79,15 @@ def values_of(text: str) -> Any:
     """
     found = [value for part in text.split(",") for value in _part(part.strip())]
     return found if "," in text or ":" in text else found[0]
+
+
+def _require_known(query: Query, make: Callable[..., Any]) -> None:
+    """Refuse options that nobody took; where none that there is is near, list all."""
+    odd = next(iter(query.values), "")
+    if odd and odd == odd.strip() and not near(odd, query.known):
+        options = ", ".join(inspect.signature(make).parameters)
+        raise AddressError(f"{query.address!r} takes no option {odd!r}; its options: {options}")
+    query.finish()
 
 
 def _converter(annotation: str) -> Callable[[str], Any]:

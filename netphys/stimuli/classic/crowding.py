@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from netphys.errors import OptionError, StimulusError, near
-from netphys.stimuli.classic.limits import numbers, whole
+from netphys.stimuli.classic.limits import counted, numbers, whole
 from netphys.stimuli.classic.screen import Screen
-from netphys.stimuli.classic.varied import Made, as_float, variant_generator, varied_set
+from netphys.stimuli.classic.varied import Made, Stimuli, as_float, as_set, variant_generator, varied_set
 from netphys.stimuli.stimulus_set import StimulusSet
 
 __all__ = ["crowded"]
@@ -39,14 +39,14 @@ class _Places:
 
 
 def crowded(
-    stimuli: StimulusSet,
+    stimuli: Stimuli,
     *,
     n: int = 1,
     n_flankers: int = 2,
     spacing: float = 1.25,
     spacing_in: Literal["targets", "units"] = "targets",
     arrangement: Arrangement = "radial",
-    flankers: StimulusSet | None = None,
+    flankers: Stimuli | None = None,
     target_size: float | None = None,
     position: tuple[float, float] = (0.0, 0.0),
     alpha: str | None = None,
@@ -59,7 +59,7 @@ def crowded(
 
     Parameters
     ----------
-    stimuli : StimulusSet
+    stimuli : StimulusSet, address or array
         Targets, of any sizes.
     n : int
         Of each target, with flankers of its own.
@@ -73,7 +73,7 @@ def crowded(
         On the line through the middle of the screen (fixation) and the target, by turns on both sides, the third and
         fourth at twice the spacing; on the line across it; or evenly around the target. Radial for a target in the
         middle is horizontal.
-    flankers : StimulusSet, optional
+    flankers : StimulusSet, address or array, optional
         What flankers are chosen from, none twice. Default: the other stimuli of the set.
     target_size : float, optional
         Longer side that targets and flankers are brought to, units, rounded to pixels. Default: a fifth of the screen.
@@ -103,7 +103,8 @@ def crowded(
         If there are too few flankers, or the field `alpha` is not there.
     """
     screen = Screen(size, degrees)
-    pool = stimuli if flankers is None else flankers
+    stimuli = as_set(stimuli)
+    pool = stimuli if flankers is None else as_set(flankers)
     side = screen.extent / 5 if target_size is None else float(target_size)
     if arrangement not in _ARRANGEMENTS:
         raise OptionError(f"no arrangement {arrangement!r}{near(arrangement, _ARRANGEMENTS)}")
@@ -163,7 +164,7 @@ def _places(
     if len(numbers("position", position)) != 2:
         raise OptionError(f"position={position}: two numbers, x to the right and y up")
     if pixels < 1:
-        raise OptionError(f"target_size={side:g}: at least one pixel, {1 / scale:g} {screen.unit}s")
+        raise OptionError(f"target_size={side:g}: at least one pixel, {counted(1 / scale, screen.unit)}")
     x, y = position
     along = np.arctan2(y, x) + (np.pi / 2 if arrangement == "tangential" else 0.0)
     centres = []
@@ -181,7 +182,7 @@ def _places(
     if any(abs(each) > corner for place in laid for each in place):
         reach = max(abs(each) for place in laid for each in place) / scale + side / 2
         raise OptionError(
-            f"target and flankers reach {reach:.4g} {screen.unit}s from the middle of a screen that ends at "
+            f"target and flankers reach {counted(reach, screen.unit)} from the middle of a screen that ends at "
             f"{screen.extent / 2:g}; take a smaller target_size or spacing, or a larger screen"
         )
     (target, *others) = [(place[0], place[1]) for place in laid]
@@ -194,7 +195,8 @@ def _chosen(stimuli: StimulusSet, pool: StimulusSet, n: int, n_flankers: int, se
     place = {each: index for index, each in enumerate(pool.ids)} if pool is stimuli else {}
     if len(pool) - bool(place) < n_flankers:
         raise StimulusError(
-            f"{n_flankers} flankers of {pool.name}, which has {len(pool)} stimuli, the target among them"
+            f"{counted(n_flankers, 'flanker')} of {pool.name}, which has {counted(len(pool), 'stimulus', 'stimuli')}"
+            + ", the target among them" * bool(place)
         )
     for stimulus_id in stimuli.ids:
         others = np.delete(np.arange(len(pool)), [place[stimulus_id]] if place else [])

@@ -13,6 +13,7 @@ doi:10.1523/JNEUROSCI.5181-14.2015
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -20,9 +21,10 @@ import numpy as np
 import torch
 
 from netphys.errors import OptionError, StimulusError, near
+from netphys.stimuli.classic.cutting_out import as_cutouts
 from netphys.stimuli.classic.limits import whole
 from netphys.stimuli.classic.screen import Screen
-from netphys.stimuli.classic.varied import Made, as_float, variant_generator, varied_set
+from netphys.stimuli.classic.varied import Made, Stimuli, as_float, as_set, variant_generator, varied_set
 from netphys.stimuli.classic.warping import extent_of, placed, squared
 from netphys.stimuli.stimulus_set import StimulusSet
 
@@ -86,8 +88,8 @@ class _Drawn(NamedTuple):
 
 
 def objects_on_backgrounds(
-    cutouts: StimulusSet,
-    backgrounds: StimulusSet | None = None,
+    cutouts: Stimuli | Sequence[Any],
+    backgrounds: Stimuli | None = None,
     *,
     level: str | Level = "medium",
     n_per_object: int = 10,
@@ -100,10 +102,10 @@ def objects_on_backgrounds(
 
     Parameters
     ----------
-    cutouts : StimulusSet
-        Objects of any sizes, with fields ``image`` and ``mask`` (y, x), bool or in [0, 1]: see
-        :mod:`netphys.stimuli.classic.cutting_out`.
-    backgrounds : StimulusSet, optional
+    cutouts : StimulusSet, address, folder, array or sequence of array
+        Objects of any sizes, with fields ``image`` and ``mask`` (y, x), bool or in [0, 1]; a folder of transparent
+        pictures; or pictures with an alpha channel: see :mod:`netphys.stimuli.classic.cutting_out`.
+    backgrounds : StimulusSet, address or array, optional
         Images; the largest square in the middle of each is used. Default: mean grey.
     level : {"low", "medium", "high"} or Level
         How much position, size and angle vary; ``"low"``: not at all.
@@ -122,8 +124,8 @@ def objects_on_backgrounds(
         ``image`` float32 in [0, 1], ``mask`` (stimulus, y, x) float32, the share of each pixel that the object covers:
         where it is 0 the image is the background, unchanged. Columns ``object``, ``category`` (where cut-outs have
         it), ``background`` (id), ``level``, ``position_x`` and ``position_y`` (of the object's centre of mass, from the
-        middle of the screen, y up) and ``size``, in units, and ``rotation``, degrees counter-clockwise. An object may
-        lie in part beyond the screen.
+        middle of the screen, y up) and ``object_size``, in units, ``rotation``, degrees counter-clockwise, and the
+        screen's ``size``, ``degrees`` and ``unit``. An object may lie in part beyond the screen.
 
     Raises
     ------
@@ -131,54 +133,56 @@ def objects_on_backgrounds(
         If an option is outside what it means.
     StimulusError
         If cut-outs have no mask, or an object has no pixel (when it is read).
+
+    Examples
+    --------
+    >>> disc = np.hypot(*np.mgrid[-9:10, -9:10]) < 9
+    >>> objects_on_backgrounds([np.stack([disc] * 4).astype(np.uint8) * 255], n_per_object=2, size=64).ids
+    ('0~on_background_medium-0', '0~on_background_medium-1')
     """
     screen = Screen(size, degrees)
     law = _level(level)
     usual = 0.4 * screen.extent if object_size is None else float(object_size)
-    _check(cutouts, usual, n_per_object, screen)
+    n_per_object = whole("n_per_object", n_per_object, 1, 1_000_000)
+    if not 0 < usual < np.inf:
+        raise OptionError(f"object_size={usual:g}: above 0 {screen.unit}s")
+    objects, grounds = as_cutouts(cutouts), None if backgrounds is None else as_set(backgrounds)
     made = f"on_background_{law.name}"
-    count = 0 if backgrounds is None else len(backgrounds)
+    count = 0 if grounds is None else len(grounds)
 
     def draw(rng: np.random.Generator) -> _Drawn:
         return _drawn(rng, law, usual * screen.pixels_per_unit, screen.size, count)
 
     def make(row: int, copy: int, rng: np.random.Generator) -> Made:
-        return _composed(cutouts, row, backgrounds, draw(rng), size)
+        return _composed(objects, row, grounds, draw(rng), size)
 
-    drawn = [draw(variant_generator(seed, made, each, copy)) for each in cutouts.ids for copy in range(n_per_object)]
-    columns = _columns(screen, drawn, backgrounds) | {"level": law.name, "unit": screen.unit}
-    named = cutouts.metadata["object" if "object" in cutouts.metadata else "stimulus_id"]
+    drawn = [draw(variant_generator(seed, made, each, copy)) for each in objects.ids for copy in range(n_per_object)]
+    columns = _columns(screen, drawn, grounds) | {"level": law.name}
+    named = objects.metadata["object" if "object" in objects.metadata else "stimulus_id"]
     return varied_set(
-        cutouts,
+        objects,
         make,
         n=n_per_object,
         recipe={"made": made, "screen": asdict(screen), "law": asdict(law), "object_size": usual, "seed": seed},
         columns={"object": np.repeat([str(each) for each in named], n_per_object), **columns},
         fields=("image", "mask"),
         code=["cutouts", "screen", "warping"],
-        pool=backgrounds,
+        pool=grounds,
     )
 
 
-def _check(cutouts: StimulusSet, usual: float, n_per_object: int, screen: Screen) -> None:
-    """Refuse what cannot be shown."""
-    if not 0 < usual < np.inf:
-        raise OptionError(f"object_size={usual:g}: above 0 {screen.unit}s")
-    whole("n_per_object", n_per_object, 1, 1_000_000)
-    if "mask" not in cutouts.fields:
-        hint = near("mask", cutouts.fields)
-        raise StimulusError(f"{cutouts.name} has no field 'mask' that says what the object is{hint}")
-
-
-def _columns(screen: Screen, drawn: list[_Drawn], backgrounds: StimulusSet | None) -> dict[str, list[Any]]:
+def _columns(screen: Screen, drawn: list[_Drawn], backgrounds: StimulusSet | None) -> dict[str, Any]:
     """Columns of what was drawn, lengths in units."""
     scale = screen.pixels_per_unit
     return {
         "background": ["grey" if backgrounds is None else backgrounds.ids[each.background] for each in drawn],
         "position_x": [each.x / scale for each in drawn],
         "position_y": [each.y / scale for each in drawn],
-        "size": [each.size / scale for each in drawn],
+        "object_size": [each.size / scale for each in drawn],
         "rotation": [each.rotation for each in drawn],
+        "size": screen.size,
+        "degrees": np.nan if screen.degrees is None else screen.degrees,
+        "unit": screen.unit,
     }
 
 

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from netphys.errors import StimulusError, near
+from netphys.stimuli.classic.limits import counted
+from netphys.stimuli.classic.varied import Stimuli, as_set
 from netphys.stimuli.readers.decoding import IMAGE_SUFFIXES, MAX_PIXELS, opened
 from netphys.stimuli.sources import gathered, value_digest
 from netphys.stimuli.stimulus_set import StimulusSet
 
-__all__ = ["cutouts_from_arrays", "cutouts_from_folder", "cutouts_from_masks"]
+__all__ = ["as_cutouts", "cutouts_from_arrays", "cutouts_from_folder", "cutouts_from_masks"]
 
 _BATCH = 64  # masks read at once
 
@@ -104,12 +106,12 @@ def cutouts_from_folder(folder: Path | str) -> StimulusSet:
     return StimulusSet(_Pictures(root, files), table, name=root.name)
 
 
-def cutouts_from_masks(stimuli: StimulusSet, *, field: str = "masks", slot: int = 0, smallest: int = 64) -> StimulusSet:
+def cutouts_from_masks(stimuli: Stimuli, *, field: str = "masks", slot: int = 0, smallest: int = 64) -> StimulusSet:
     """Cut objects out of images by their masks: one of each image, where it is whole and large enough.
 
     Parameters
     ----------
-    stimuli : StimulusSet
+    stimuli : StimulusSet or address
         With images, and masks (y, x) or (slot, y, x).
     field : str
         The field of the masks; all are read once, to know which objects there are.
@@ -128,6 +130,7 @@ def cutouts_from_masks(stimuli: StimulusSet, *, field: str = "masks", slot: int 
     StimulusError
         If there is no such field, or no object that is whole and large enough.
     """
+    stimuli = as_set(stimuli)
     if field not in stimuli.fields:
         raise StimulusError(f"{stimuli.name} has no field {field!r}{near(field, stimuli.fields)}")
     boxes: dict[int, tuple[slice, slice]] = {}
@@ -140,10 +143,37 @@ def cutouts_from_masks(stimuli: StimulusSet, *, field: str = "masks", slot: int 
                 boxes[row] = _box(shown)
     if not boxes:
         raise StimulusError(
-            f"{stimuli.name} has no object in {field} (slot {slot}) that is whole and has {smallest} pixels"
+            f"{stimuli.name} has no object in {field} (slot {slot}) that is whole and has {counted(smallest, 'pixel')}"
         )
     table = stimuli.metadata.iloc[list(boxes)].reset_index(drop=True).drop(columns="file", errors="ignore")
     return StimulusSet(_Cut(stimuli, field, slot, boxes), table, name=f"cut-outs of {stimuli.name}")
+
+
+def as_cutouts(cutouts: Any) -> StimulusSet:
+    """Accept cut-outs as a set, an address, a folder of transparent pictures, or pictures with an alpha channel.
+
+    Parameters
+    ----------
+    cutouts : StimulusSet, address, array or sequence of array
+        A folder that has no ``metadata.csv`` is read by :func:`cutouts_from_folder`, any other address as it is
+        elsewhere; arrays by :func:`cutouts_from_arrays`.
+
+    Raises
+    ------
+    StimulusError
+        If there is no field ``mask``; of a folder, if its first picture is not transparent anywhere.
+    """
+    if isinstance(cutouts, str | Path) and Path(cutouts).is_dir() and not (Path(cutouts) / "metadata.csv").is_file():
+        found = cutouts_from_folder(cutouts)
+        found.get([0], "mask")  # no need to wait until all is set up
+        return found
+    if hasattr(cutouts, "shape") or isinstance(cutouts, list | tuple):
+        return cutouts_from_arrays(cutouts)
+    found = as_set(cutouts)
+    if "mask" not in found.fields:
+        made = "; cutouts_from_masks cuts them out" if "masks" in found.fields else near("mask", found.fields)
+        raise StimulusError(f"{found.name} has no field 'mask' that says what the object is{made}")
+    return found
 
 
 class _Pictures:
@@ -212,7 +242,7 @@ def _of_slot(mask: Any, slot: int) -> Tensor:
     values = torch.as_tensor(mask)
     if values.ndim == 3:
         if not -len(values) <= slot < len(values):
-            raise StimulusError(f"slot={slot}: a stimulus has {len(values)} masks")
+            raise StimulusError(f"slot={slot}: a stimulus has {counted(len(values), 'mask')}")
         values = values[slot]
     return values
 

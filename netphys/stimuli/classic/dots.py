@@ -15,6 +15,7 @@ from torch import Tensor
 
 from netphys.errors import OptionError
 from netphys.provenance import digest
+from netphys.stimuli.classic.limits import counted
 from netphys.stimuli.classic.screen import Screen
 
 __all__ = ["Strewn", "check_dots", "draw_dots"]
@@ -61,32 +62,39 @@ def draw_dots(
 
 
 class Strewn:
-    """A source of stimuli of random dots: number i has the condition i, modulo their number, and dots of its own.
+    """A source of stimuli of random dots: so many of each condition, one after another, each with dots of its own.
 
     Parameters
     ----------
     readers : mapping
-        Field → function of a stimulus' number and its condition.
+        Field → function of a stimulus' number among those of its condition, and of its condition.
     conditions : sequence
         What stimuli differ in.
+    n : int
+        Stimuli of each condition.
     recipe : mapping
         All else that the pixels depend on, seed and code included.
     """
 
     def __init__(
-        self, readers: Mapping[str, Callable[[int, Any], Tensor]], conditions: Sequence[Any], recipe: Mapping[str, Any]
+        self,
+        readers: Mapping[str, Callable[[int, Any], Tensor]],
+        conditions: Sequence[Any],
+        n: int,
+        recipe: Mapping[str, Any],
     ) -> None:
         self.fields = tuple(readers)
-        self._readers, self._conditions, self._recipe = dict(readers), list(conditions), digest(recipe)
+        self._readers, self._conditions, self._n, self._recipe = dict(readers), list(conditions), n, digest(recipe)
 
     def read(self, field: str, indices: np.ndarray) -> Tensor:
-        return torch.stack([self._readers[field](int(each), self._condition(int(each))) for each in indices])
+        return torch.stack([self._readers[field](*self._numbered(int(each))) for each in indices])
 
     def digests(self, indices: np.ndarray) -> list[Any]:
-        return [[self._recipe, self._condition(int(each)), int(each)] for each in indices]
+        return [[self._recipe, *self._numbered(int(each))] for each in indices]
 
-    def _condition(self, index: int) -> Any:
-        return self._conditions[index % len(self._conditions)]
+    def _numbered(self, index: int) -> tuple[int, Any]:
+        """Number of a stimulus among those of its condition, and its condition."""
+        return index % self._n, self._conditions[index // self._n]
 
 
 def check_dots(screen: Screen, *, density: float, dot_size: float, contrast: float) -> None:
@@ -100,12 +108,14 @@ def check_dots(screen: Screen, *, density: float, dot_size: float, contrast: flo
     if not 0 < density <= 4:
         raise OptionError(f"density={density}: the area of all dots over that of the screen, above 0, at most 4")
     if not 0 < dot_size < screen.extent:
-        raise OptionError(f"dot_size={dot_size}: above 0 and smaller than the screen, {screen.extent:g} {screen.unit}s")
+        raise OptionError(
+            f"dot_size={dot_size}: above 0 and smaller than the screen, {counted(screen.extent, screen.unit)}"
+        )
     if not 0 < contrast <= 1:
         raise OptionError(f"contrast={contrast}: above 0, at most 1")
     if density * (screen.extent / dot_size) ** 2 > _MOST:
         raise OptionError(
-            f"dots of {dot_size:g} {screen.unit}s at density {density:g} are more than {_MOST:,}; take larger ones"
+            f"dots of {counted(dot_size, screen.unit)} at density {density:g} are more than {_MOST:,}; take larger ones"
         )
 
 

@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,7 +21,22 @@ from netphys.stimuli.classic.limits import numbers, whole
 from netphys.stimuli.classic.screen import Screen
 from netphys.stimuli.stimulus_set import StimulusSet
 
-__all__ = ["COLOURS", "Columns", "Drawn", "Numbers", "Recipe", "Words", "colour_names", "column", "crossed"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "COLOURS",
+    "Columns",
+    "Drawn",
+    "Numbers",
+    "Recipe",
+    "Words",
+    "colour_names",
+    "column",
+    "crossed",
+    "on_screen",
+    "table_of",
+]
 
 Numbers = float | Sequence[float]
 Words = str | Sequence[str]
@@ -35,6 +50,7 @@ COLOURS = {
     "green": (0.0, 1.0, 0.0),
     "blue": (0.0, 0.0, 1.0),
 }
+_OF_ALL = ("size", "degrees", "unit", "n_frames", "frame_rate")  # columns that a grey field has, too
 _MOST = 10_000_000  # stimuli of a set; their table alone takes gigabytes
 _AT_ONCE = 1 << 22  # values drawn at once in float64: 32 MB, whatever is asked for
 
@@ -82,6 +98,29 @@ def crossed(factors: Mapping[str, Sequence[Any]], *, paired: bool = False) -> Co
         raise OptionError(f"{n} combinations of parameters; a set holds at most {_MOST}")
     rows = itertools.product(*factors.values())
     return {name: list(values) for name, values in zip(factors, zip(*rows), strict=True)}
+
+
+def on_screen(columns: Columns, screen: Screen) -> Columns:
+    """Add the screen to columns: ``size`` (pixels a side), ``degrees`` and ``unit``, what lengths are in."""
+    n = len(next(iter(columns.values())))
+    return {**columns, "size": [screen.size] * n, "degrees": [screen.degrees] * n, "unit": [screen.unit] * n}
+
+
+def table_of(kind: str, columns: Columns, tags: Mapping[str, str], usual: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the metadata of rows: ids and the parameters.
+
+    Parameters
+    ----------
+    kind, tags, usual
+        See :class:`Recipe`.
+    columns : dict of list
+        Parameter → its value in each row.
+    """
+    import pandas as pd
+
+    rows = ({key: values[row] for key, values in columns.items()} for row in range(len(columns["size"])))
+    ids = [_named(kind, row, tags, usual) for row in rows]
+    return pd.DataFrame({"stimulus_id": ids, **{key: _numeric(values) for key, values in columns.items()}})
 
 
 def column(columns: Columns, name: str) -> Tensor:
@@ -141,31 +180,17 @@ class Recipe:
 
     def stimuli(self, columns: Columns, *, name: str, blank: bool = False) -> StimulusSet:
         """Return the set of rows; `blank` adds a grey field, contrast 0 and no other parameter."""
-        import pandas as pd
-
-        n = len(next(iter(columns.values())))
-        columns = {**columns, "size": [self.screen.size] * n, "degrees": [self.screen.degrees] * n}
-        ids = [self._name({key: values[row] for key, values in columns.items()}) for row in range(n)]
+        columns = on_screen(columns, self.screen)
         if blank:
+            n = len(columns["size"])
             columns = {key: [*values, self._of_blank(key, values)] for key, values in columns.items()}
             columns["blank"] = [*[False] * n, True]
-            ids.append(self._name({key: values[-1] for key, values in columns.items()}))
-        table = pd.DataFrame({"stimulus_id": ids, **{key: _numeric(values) for key, values in columns.items()}})
+        table = table_of(self.kind, columns, self.tags, self.usual)
         return StimulusSet(Drawn(self, columns), table, name=name)
-
-    def _name(self, row: Mapping[str, Any]) -> str:
-        """Name a row by what is not usual about it."""
-        said = ["blank"] if row.get("blank") else []
-        for key, tag in self.tags.items():
-            value = row.get(key)
-            plain = value is None or (key in self.usual and value == self.usual[key])
-            if not plain and not (row.get("blank") and key == "contrast"):
-                said.append(tag + (value if isinstance(value, str) else f"{value:.12g}"))
-        return "-".join([self.kind, *said])
 
     def _of_blank(self, key: str, values: Sequence[Any]) -> Any:
         """Return what a grey field has in a column: the screen, the frames, contrast 0."""
-        return 0.0 if key == "contrast" else values[0] if key in ("size", "degrees", "n_frames", "frame_rate") else None
+        return 0.0 if key == "contrast" else values[0] if key in _OF_ALL else None
 
 
 class Drawn:
@@ -219,6 +244,17 @@ def frames_of(n_frames: int | None, frame_rate: float) -> tuple[int | None, floa
     """Check frames and frames a second (None: a still image)."""
     rate = numbers("frame_rate", frame_rate, low=0, rule="(]")
     return (None if n_frames is None else whole("n_frames", n_frames, 1, 100_000)), rate[0]
+
+
+def _named(kind: str, row: Mapping[str, Any], tags: Mapping[str, str], usual: Mapping[str, Any]) -> str:
+    """Name a row by what is not usual about it."""
+    said = ["blank"] if row.get("blank") else []
+    for key, tag in tags.items():
+        value = row.get(key)
+        plain = value is None or (key in usual and value == usual[key])
+        if not plain and not (row.get("blank") and key == "contrast"):
+            said.append(tag + (value if isinstance(value, str) else f"{value:.12g}"))
+    return "-".join([kind, *said])
 
 
 def _numeric(values: list[Any]) -> Any:

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -26,12 +25,10 @@ from netphys.errors import OptionError
 from netphys.provenance import code_digest
 from netphys.seeds import generator
 from netphys.stimuli.classic.dots import Strewn, check_dots, draw_dots
-from netphys.stimuli.classic.limits import numbers, whole, words
+from netphys.stimuli.classic.factorial import Columns, crossed, on_screen, table_of
+from netphys.stimuli.classic.limits import counted, numbers, whole, words
 from netphys.stimuli.classic.screen import Screen
 from netphys.stimuli.stimulus_set import StimulusSet
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["kinematograms"]
 
@@ -43,6 +40,7 @@ _MOST = 10_000_000  # stimuli of a set
 _MOST_FRAMES = 100_000
 _DOT_PIXELS = 3.0  # side of a dot where none is said
 _CODE = ("dots", "kinematogram", "screen")
+_TAGS = {"direction": "a", "coherence": "c", "size": "px", "degrees": "deg", "seed": "s", "index": "i"}
 _WORDS = {"aperture": ("circle", "square"), "signal": ("anew", "fixed"), "polarity": ("both", "light", "dark")}
 
 
@@ -63,7 +61,7 @@ class _Motion:
 
 
 def kinematograms(
-    n: int | None = None,
+    n: int = 1,
     *,
     coherence: float | Sequence[float] = 1.0,
     direction: float | Sequence[float] = (0.0, 90.0, 180.0, 270.0),
@@ -82,12 +80,13 @@ def kinematograms(
     degrees: float | None = None,
     seed: int = 0,
 ) -> StimulusSet:
-    """Random-dot kinematograms: clips, field ``clip``.
+    """Make `n` random-dot kinematograms of every direction and coherence, the coherence fastest but the number.
 
     Parameters
     ----------
-    n : int, optional
-        How many. Stimulus i has combination i, modulo their number, of directions and coherences. Default: one of each.
+    n : int
+        How many of each direction and coherence, each with dots of its own; number i is the same whatever n, and
+        whatever other directions and coherences there are.
     coherence : float or sequence of float
         Share of dots, of those that live on, that move in the direction from one frame to the next, in [0, 1]; met
         to the nearest dot in each frame. The others are put anywhere.
@@ -120,17 +119,17 @@ def kinematograms(
     size, degrees
         See :class:`~netphys.stimuli.classic.screen.Screen`.
     seed : int
-        Stimulus i is the same whatever n.
+        Dots hang on the seed, the direction, the coherence and the number.
 
     Returns
     -------
     StimulusSet
-        Field ``clip`` (stimulus, t, 3, y, x) float32 in [0, 1].
+        Field ``clip`` (stimulus, t, 3, y, x) float32 in [0, 1]; one column a parameter, and ``index``, the number.
 
     Raises
     ------
     OptionError
-        If an option is outside what it means.
+        If an option is outside what it means, or a direction or a coherence is there twice.
 
     Examples
     --------
@@ -146,7 +145,7 @@ def kinematograms(
     if not 0 < field <= screen.extent or not 0 < frame_rate < np.inf or not 0 <= moved < np.inf:
         raise OptionError(
             f"aperture_size={field:g}, frame_rate={frame_rate:g}, speed={moved:g}: an aperture is at most the screen, "
-            f"{screen.extent:g} {screen.unit}s; rates are above 0, speeds not below"
+            f"{counted(screen.extent, screen.unit)}; rates are above 0, speeds not below"
         )
     motion = _Motion(
         step=moved / frame_rate,
@@ -161,11 +160,16 @@ def kinematograms(
         contrast=float(contrast),
     )
     _check(motion)
-    conditions = list(product(numbers("direction", direction), numbers("coherence", coherence, low=0, high=1)))
-    count = len(conditions) if n is None else whole("n", n, 1, _MOST)
-    table = _table(motion, [conditions[index % len(conditions)] for index in range(count)], seed)
-    table["speed"], table["frame_rate"], table["unit"] = moved, float(frame_rate), screen.unit
-    return StimulusSet(_source(screen, motion, conditions, seed), table, name="kinematograms")
+    n = whole("n", n, 1, _MOST)
+    factors = {
+        "direction": numbers("direction", direction),
+        "coherence": numbers("coherence", coherence, low=0, high=1),
+    }
+    columns = crossed(factors | {"index": range(n)})
+    columns |= _shared(motion, moved, float(frame_rate), seed, len(columns["index"]))
+    table = table_of("kinematogram", on_screen(columns, screen), _TAGS, {})
+    conditions = list(zip(columns["direction"][::n], columns["coherence"][::n], strict=True))
+    return StimulusSet(_source(screen, motion, conditions, n, seed), table, name="classic:kinematograms")
 
 
 def _check(motion: _Motion) -> None:
@@ -179,31 +183,24 @@ def _check(motion: _Motion) -> None:
         )
 
 
-def _table(motion: _Motion, shown: list[tuple[float, float]], seed: int) -> pd.DataFrame:
-    """One row a clip, of its direction and coherence."""
-    import pandas as pd
-
-    names = [f"a{angle:.12g}-c{share:.12g}-{seed}-{index:06d}" for index, (angle, share) in enumerate(shown)]
-    return pd.DataFrame(
-        {
-            "stimulus_id": [f"kinematogram-{name}" for name in names],
-            "direction": [angle for angle, _ in shown],
-            "coherence": [share for _, share in shown],
-            "n_dots": motion.n_dots,
-            "dot_size": motion.dot_size,
-        }
-    )
+def _shared(motion: _Motion, speed: float, frame_rate: float, seed: int, rows: int) -> Columns:
+    """Columns of what all clips have in common."""
+    shared = {name: getattr(motion, name) for name in ("n_frames", "n_dots", "dot_size", "lifetime", "aperture")}
+    shared |= {name: getattr(motion, name) for name in ("aperture_size", "signal", "polarity", "contrast")}
+    shared |= {"speed": speed, "frame_rate": frame_rate, "seed": int(seed)}
+    return {name: [value] * rows for name, value in shared.items()}
 
 
-def _source(screen: Screen, motion: _Motion, conditions: list[tuple[float, float]], seed: int) -> Strewn:
+def _source(screen: Screen, motion: _Motion, conditions: list[tuple[float, float]], n: int, seed: int) -> Strewn:
     def clip(index: int, condition: tuple[float, float]) -> Tensor:
-        x, y, sign = _tracks(motion, *condition, generator(seed, "kinematogram", index))
+        named = [f"{each:.12g}" for each in condition]
+        x, y, sign = _tracks(motion, *condition, generator(seed, "kinematogram", *named, index))
         frames = [_frame(screen, motion, across, up, sign) for across, up in zip(x, y)]
         return torch.from_numpy(np.stack(frames))[:, None].expand(-1, 3, -1, -1)
 
     recipe = asdict(motion) | {"made": "kinematograms", "screen": asdict(screen), "seed": seed}
     recipe["code"] = code_digest(*(f"stimuli/classic/{file}" for file in _CODE))
-    return Strewn({"clip": clip}, conditions, recipe)
+    return Strewn({"clip": clip}, conditions, n, recipe)
 
 
 def _frame(screen: Screen, motion: _Motion, x: np.ndarray, y: np.ndarray, sign: np.ndarray) -> np.ndarray:

@@ -12,12 +12,23 @@ import numpy as np
 from netphys.errors import OptionError, near
 from netphys.stimuli.classic.screen import Screen
 
-__all__ = ["numbers", "require_spatial", "require_temporal", "whole", "whole_cycles", "words"]
+__all__ = ["counted", "numbers", "require_spatial", "require_temporal", "whole", "whole_cycles", "words"]
 
 _LOG = logging.getLogger(__name__)
 _FINEST = 0.5  # cycles a pixel: above it another, coarser grating is seen (Nyquist)
 _FAIR = 0.25  # cycles a pixel: above it fewer than 4 pixels a cycle, and the contrast shown hangs on the phase
 _MOST_FRAMES = 100_000
+
+
+def counted(n: float, one: str, several: str = "") -> str:
+    """Return a number and the name of what it counts.
+
+    Examples
+    --------
+    >>> counted(1, "pixel"), counted(2.5, "degree"), counted(0, "stimulus", "stimuli")
+    ('1 pixel', '2.5 degrees', '0 stimuli')
+    """
+    return f"{n:.6g} {one if n == 1 else several or one + 's'}"
 
 
 def numbers(name: str, value: Any, *, low: float = -math.inf, high: float = math.inf, rule: str = "[]") -> list[float]:
@@ -99,7 +110,7 @@ def require_spatial(frequencies: Iterable[float], screen: Screen, *, name: str =
     largest = max(frequencies, default=0.0)
     a_pixel = largest / screen.pixels_per_unit
     said = f"{name}={largest:g} cycles a {screen.unit}"
-    said += f" is {a_pixel:.3g} cycles a pixel on {screen.size} pixels" * (screen.unit == "degree")
+    said += f" is {a_pixel:.3g} cycles a pixel on {counted(screen.size, 'pixel')}" * (screen.unit == "degree")
     if a_pixel > _FINEST * (1 + 1e-9):
         best = _FINEST * screen.pixels_per_unit
         raise OptionError(f"{said}: above {_FINEST} it aliases to a coarser one; at most {best:g} here")
@@ -139,7 +150,8 @@ def whole_cycles(frequencies: Iterable[float], n_frames: int | None, rate: float
     cycles = [each * (n_frames or 0) / rate for each in frequencies]
     odd = [each for each in cycles if abs(each - round(each)) > 1e-6]
     if odd:
-        _LOG.warning("a clip of %s frames holds %.4g cycles; F0 and F1 are exact over whole ones", n_frames, odd[0])
+        frames = counted(n_frames or 0, "frame")
+        _LOG.warning("a clip of %s holds %.4g cycles; F0 and F1 are exact over whole ones", frames, odd[0])
 
 
 def _listed(name: str, value: Any) -> list[Any]:

@@ -21,7 +21,7 @@ from torch import Tensor
 from netphys.errors import OptionError
 from netphys.seeds import generator
 from netphys.stimuli.classic.factorial import Columns, Numbers, Recipe, Words, colour_names, crossed, frames_of
-from netphys.stimuli.classic.limits import numbers, require_spatial, whole, words
+from netphys.stimuli.classic.limits import counted, numbers, require_spatial, whole, words
 from netphys.stimuli.classic.screen import Screen
 
 if TYPE_CHECKING:
@@ -185,7 +185,9 @@ def _require_drawable(row: tuple[Any, ...], screen: Screen, grain: int) -> None:
     if made[1] is not None:
         require_spatial([made[1]], screen, name="centre_frequency")
     if filtered and not bool(_gain(tuple(made), screen).any()):
-        raise OptionError(f"no frequency of a screen of {screen.size} pixels is in the band of {_said(made)}")
+        raise OptionError(
+            f"no frequency of a screen of {counted(screen.size, 'pixel')} is in the band of {_said(made)}"
+        )
 
 
 def _said(made: list[Any]) -> str:

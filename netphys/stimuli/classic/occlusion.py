@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from netphys.errors import OptionError, near
-from netphys.stimuli.classic.varied import Made, as_float, varied_set
+from netphys.stimuli.classic.varied import Made, Stimuli, as_float, as_set, varied_set
 from netphys.stimuli.stimulus_set import StimulusSet
 
 __all__ = ["occluded"]
@@ -30,13 +30,13 @@ _BUBBLES = 10
 
 
 def occluded(
-    stimuli: StimulusSet, *, n: int = 1, fraction: float = 0.5, kind: Kind = "disc", fill: float = 0.5, seed: int = 0
+    stimuli: Stimuli, *, n: int = 1, fraction: float = 0.5, kind: Kind = "disc", fill: float = 0.5, seed: int = 0
 ) -> StimulusSet:
     """Hide a share of each image.
 
     Parameters
     ----------
-    stimuli : StimulusSet
+    stimuli : StimulusSet, address or array
         Images of any sizes.
     n : int
         Occluded ones of each image, with occluders of their own.
@@ -72,6 +72,8 @@ def occluded(
         raise OptionError(f"fraction={fraction}, fill={fill}: a share of the pixels, and a grey value, 0 to 1")
     if kind not in _SHAPES:
         raise OptionError(f"no kind {kind!r} of occluder{near(kind, _SHAPES)}")
+
+    stimuli = as_set(stimuli)
 
     def make(row: int, copy: int, rng: np.random.Generator) -> Made:
         image = as_float(stimuli.images([row])[0])

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from netphys.errors import OptionError, near
-from netphys.stimuli.classic.varied import Made, as_float, varied_set
+from netphys.stimuli.classic.varied import Made, Stimuli, as_float, as_set, varied_set
 from netphys.stimuli.stimulus_set import StimulusSet
 
 __all__ = ["phase_scrambled"]
@@ -36,13 +36,13 @@ _MANY = 0.01  # share of clipped values that is worth a word: it changes contras
 
 
 def phase_scrambled(
-    stimuli: StimulusSet, *, n: int = 1, coherence: float = 0.0, fit: Fit = "clip", seed: int = 0
+    stimuli: Stimuli, *, n: int = 1, coherence: float = 0.0, fit: Fit = "clip", seed: int = 0
 ) -> StimulusSet:
     """Scramble the phases of images.
 
     Parameters
     ----------
-    stimuli : StimulusSet
+    stimuli : StimulusSet, address or array
         Images of any sizes.
     n : int
         Scrambled ones of each image, each with phases of its own.
@@ -76,6 +76,8 @@ def phase_scrambled(
         raise OptionError(f"coherence={coherence}: the weight of an image's own phases, 0 to 1")
     if fit not in _FITS:
         raise OptionError(f"no fit {fit!r}{near(fit, _FITS)}")
+
+    stimuli = as_set(stimuli)
 
     def make(row: int, copy: int, rng: np.random.Generator) -> Made:
         turned = scramble(as_float(stimuli.images([row])[0]), rng, coherence)

@@ -27,7 +27,8 @@ from netphys.errors import OptionError
 from netphys.provenance import code_digest
 from netphys.seeds import generator
 from netphys.stimuli.classic.dots import Strewn, check_dots, draw_dots
-from netphys.stimuli.classic.limits import numbers, whole, words
+from netphys.stimuli.classic.factorial import crossed, on_screen, table_of
+from netphys.stimuli.classic.limits import counted, numbers, whole, words
 from netphys.stimuli.classic.screen import Screen
 from netphys.stimuli.classic.surfaces import LEFT, RIGHT, Surface
 from netphys.stimuli.stimulus_set import StimulusSet
@@ -42,6 +43,15 @@ _MOST = 10_000_000  # stimuli of a set
 _DOT_PIXELS = 3.0  # side of a dot where none is said: wide enough to be seen after a network's first stride
 _WAVES = 6  # of a random surface; each has at most two periods across the screen
 _CODE = ("dots", "screen", "stereogram", "surfaces")
+_TAGS = {
+    "shape": "",
+    "disparity": "d",
+    "correlation": "c",
+    "size": "px",
+    "degrees": "deg",
+    "seed": "s",
+    "index": "i",
+}
 
 
 class _Eye(NamedTuple):
@@ -67,7 +77,7 @@ class _Layout:
 
 
 def stereograms(
-    n: int | None = None,
+    n: int = 1,
     *,
     disparity: float | Sequence[float] = 4.0,
     shape: Shape | Relief = "square",
@@ -81,12 +91,13 @@ def stereograms(
     degrees: float | None = None,
     seed: int = 0,
 ) -> StimulusSet:
-    """Random-dot stereograms: fields ``left``, ``right`` and what is true of them.
+    """Make `n` random-dot stereograms of every disparity: fields ``left``, ``right`` and what is true of them.
 
     Parameters
     ----------
-    n : int, optional
-        How many. Stimulus i has the disparity i modulo their number. Default: one of each.
+    n : int
+        How many of each disparity, each with dots of its own; number i is the same whatever n, and whatever other
+        disparities there are.
     disparity : float or sequence of float
         Of the figure, in units (degrees where `degrees` is given, else pixels; fractions of a pixel are exact): a point
         at x in `left` is at x - d in `right`; above 0 is crossed, near. The ground has 0. Tables of disparity tuning
@@ -110,19 +121,19 @@ def stereograms(
     size, degrees
         See :class:`~netphys.stimuli.classic.screen.Screen`.
     seed : int
-        Stimulus i is the same whatever n.
+        Dots hang on the seed, the disparity in pixels and the number.
 
     Returns
     -------
     StimulusSet
         Fields ``left``, ``right`` (stimulus, 3, y, x) float32 in [0, 1]; ``disparity`` (stimulus, y, x) on the
         cyclopean screen; ``disparity_left``, ``disparity_right`` in each eye's own picture, NaN where the other eye
-        does not see the place. In units.
+        does not see the place. In units. One column a parameter, and ``index``, the number.
 
     Raises
     ------
     OptionError
-        If an option is outside what it means.
+        If an option is outside what it means, or a disparity is there twice.
 
     Examples
     --------
@@ -130,8 +141,6 @@ def stereograms(
     >>> pairs.get([0, 1], "left").shape, pairs.metadata["disparity"].tolist()
     (torch.Size([2, 3, 64, 64]), [-4.0, 4.0])
     """
-    import pandas as pd
-
     screen = Screen(size, degrees)
     values = numbers("disparity", disparity)
     layout = _Layout(
@@ -143,22 +152,15 @@ def stereograms(
         float(correlation),
         float(contrast),
     )
-    count = len(values) if n is None else whole("n", n, 1, _MOST)
+    n = whole("n", n, 1, _MOST)
     _check(screen, layout, values)
     figure = shape if isinstance(shape, str) else "function"
-    name = f"stereogram-{figure}" + f"-c{layout.correlation:.12g}" * (layout.correlation != 1)
-    table = pd.DataFrame(
-        {
-            "stimulus_id": [f"{name}-d{values[index % len(values)]:.12g}-{seed}-{index:06d}" for index in range(count)],
-            "disparity": [values[index % len(values)] for index in range(count)],
-            "shape": figure,
-            "correlation": layout.correlation,
-            "density": layout.density,
-            "dot_size": layout.dot_size,
-            "unit": screen.unit,
-        }
-    )
-    return StimulusSet(_source(screen, layout, values, seed), table, name="stereograms")
+    columns = crossed({"disparity": values, "index": range(n)})
+    shared = {**asdict(layout), "shape": figure, "x": layout.position[0], "y": layout.position[1], "seed": int(seed)}
+    del shared["position"]
+    columns |= {name: [value] * len(columns["index"]) for name, value in shared.items()}
+    table = table_of("stereogram", on_screen(columns, screen), _TAGS, {"correlation": 1.0})
+    return StimulusSet(_source(screen, layout, values, n, seed), table, name="classic:stereograms")
 
 
 def _pair(position: Sequence[float]) -> tuple[float, float]:
@@ -173,7 +175,9 @@ def _check(screen: Screen, layout: _Layout, values: list[float]) -> None:
     """Refuse what is no stereogram."""
     check_dots(screen, density=layout.density, dot_size=layout.dot_size, contrast=layout.contrast)
     if not all(abs(each) < screen.extent for each in values):
-        raise OptionError(f"a disparity is smaller than the screen, {screen.extent:g} {screen.unit}s; not {values}")
+        raise OptionError(
+            f"a disparity is smaller than the screen, {counted(screen.extent, screen.unit)}; not {values}"
+        )
     if not -1 <= layout.correlation <= 1:
         raise OptionError(f"correlation={layout.correlation}: between -1 (light is dark for the other eye) and 1")
     if not layout.figure_size > 0:
@@ -182,7 +186,7 @@ def _check(screen: Screen, layout: _Layout, values: list[float]) -> None:
         words("shape", layout.shape, _SHAPES)
 
 
-def _source(screen: Screen, layout: _Layout, values: list[float], seed: int) -> Strewn:
+def _source(screen: Screen, layout: _Layout, values: list[float], n: int, seed: int) -> Strewn:
     def eye(which: int) -> Callable[[int, float], Tensor]:
         return lambda index, disparity: _picture(screen, layout, _dots(screen, layout, disparity, seed, index)[which])
 
@@ -191,7 +195,7 @@ def _source(screen: Screen, layout: _Layout, values: list[float], seed: int) -> 
             x, y = np.broadcast_arrays(*(axis.numpy() for axis in screen.grid()))
             found = _surface(screen, layout, disparity, seed, index)
             values = found(x, y).ravel() if which is None else found.paired(x.ravel(), y.ravel(), which)
-            return torch.from_numpy(values.reshape(x.shape).astype(np.float32))
+            return torch.from_numpy(values.reshape(x.shape).astype(np.float32) + 0.0)  # -0.0 is 0.0
 
         return read
 
@@ -201,13 +205,18 @@ def _source(screen: Screen, layout: _Layout, values: list[float], seed: int) -> 
     if not isinstance(layout.shape, str):
         recipe["shape"] = _relief_on(screen, layout.shape)
     recipe["code"] = code_digest(*(f"stimuli/classic/{file}" for file in _CODE))
-    return Strewn(readers, values, recipe)
+    return Strewn(readers, values, n, recipe)
 
 
 def _dots(screen: Screen, layout: _Layout, disparity: float, seed: int, index: int) -> tuple[_Eye, _Eye]:
     """The dots of one stimulus in both eyes' pictures."""
     surface = _surface(screen, layout, disparity, seed, index)
-    return _strewn(screen, layout, surface, generator(seed, "stereogram", index))
+    return _strewn(screen, layout, surface, _generator(screen, disparity, seed, index))
+
+
+def _generator(screen: Screen, disparity: float, seed: int, index: int, *part: str) -> np.random.Generator:
+    """The generator of one stimulus: the same in degrees and in pixels."""
+    return generator(seed, "stereogram", f"{disparity * screen.pixels_per_unit:.9g}", index, *part)
 
 
 def _picture(screen: Screen, layout: _Layout, dots: _Eye) -> Tensor:
@@ -221,7 +230,7 @@ def _picture(screen: Screen, layout: _Layout, dots: _Eye) -> Tensor:
 def _surface(screen: Screen, layout: _Layout, disparity: float, seed: int, index: int) -> Surface:
     """The surface of one stimulus."""
     pixel = 1 / screen.pixels_per_unit
-    relief = _relief(screen, layout, generator(seed, "stereogram", index, "surface"))
+    relief = _relief(screen, layout, _generator(screen, disparity, seed, index, "surface"))
     if layout.shape in ("square", "disc", "field"):
         lowest, highest = 0.0, 1.0
     else:

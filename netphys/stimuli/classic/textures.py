@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from netphys.errors import OptionError, StimulusError
-from netphys.stimuli.classic.varied import Made, as_float, varied_set
+from netphys.stimuli.classic.varied import Made, Stimuli, as_float, as_set, varied_set
 from netphys.stimuli.stimulus_set import StimulusSet
 
 __all__ = ["texture_controls", "texture_statistics"]
@@ -45,7 +45,7 @@ _KEPT_BYTES = 1 << 28  # of finished textures, so that none is made twice while 
 
 
 def texture_controls(
-    stimuli: StimulusSet,
+    stimuli: Stimuli,
     *,
     n: int = 1,
     n_scales: int = 4,
@@ -60,7 +60,7 @@ def texture_controls(
 
     Parameters
     ----------
-    stimuli : StimulusSet
+    stimuli : StimulusSet, address or array
         Images whose sides are multiples of 2**n_scales; their luma (ITU-R BT.601, of pixel values) is used.
     n : int
         Textures of each image, each from noise of its own.
@@ -92,6 +92,7 @@ def texture_controls(
             f"iterations={iterations}: 1, 2 and 1 at least, an odd side, 1 at least"
         )
     _plenoptic()
+    stimuli = as_set(stimuli)
     model = (n_scales, n_orientations, neighbourhood)
     kept: OrderedDict[tuple[int, int], Made] = OrderedDict()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from netphys.errors import OptionError, near
@@ -12,6 +12,7 @@ from netphys.stimuli.classic.crowding import crowded
 from netphys.stimuli.classic.occlusion import occluded
 from netphys.stimuli.classic.scrambling import phase_scrambled
 from netphys.stimuli.classic.textures import texture_controls
+from netphys.stimuli.classic.varied import Stimuli, as_set
 from netphys.stimuli.stimulus_set import StimulusSet
 
 __all__ = ["VARIANTS", "make_variant"]
@@ -25,23 +26,24 @@ VARIANTS: dict[str, Callable[..., StimulusSet]] = {
 }
 
 
-def make_variant(stimuli: StimulusSet, said: str, *, seed: int = 0) -> StimulusSet:
+def make_variant(stimuli: Stimuli, said: str, *, seed: int = 0) -> StimulusSet:
     """Make a variant of stimuli, said as text.
 
     Parameters
     ----------
-    stimuli : StimulusSet
+    stimuli : StimulusSet, address or array
         With images.
     said : str
-        ``"NAME"`` or ``"NAME(option=value, ...)"``, NAME of :data:`VARIANTS`; the grammar is that of
-        :mod:`netphys.stimuli.calls`. Several with ``|`` are done one after another.
+        ``"NAME"`` or ``"NAME(value, ..., option=value, ...)"``, NAME of :data:`VARIANTS`; values without a name are
+        those of the function's options in their order, `n` first. The grammar is that of :mod:`netphys.stimuli.calls`.
+        Several with ``|`` are done one after another.
     seed : int
         Where `said` names none.
 
     Raises
     ------
     OptionError
-        If there is no such variant or option, or the text is not understood.
+        If there is no such variant or option, an option is told twice, or the text is not understood.
 
     Examples
     --------
@@ -50,9 +52,10 @@ def make_variant(stimuli: StimulusSet, said: str, *, seed: int = 0) -> StimulusS
     >>> make_variant(grey, "occluded(n=2, kind=edge)").ids
     ('0~occluded-0', '0~occluded-1')
     """
+    shown = as_set(stimuli)
     for call in parse_calls(said):
-        stimuli = _made(stimuli, call, seed)
-    return stimuli
+        shown = _made(shown, call, seed)
+    return shown
 
 
 def _made(stimuli: StimulusSet, call: Call, seed: int) -> StimulusSet:
@@ -63,15 +66,29 @@ def _made(stimuli: StimulusSet, call: Call, seed: int) -> StimulusSet:
     known = {
         each.name: str(each.annotation)
         for each in inspect.signature(make).parameters.values()
-        if each.kind is each.KEYWORD_ONLY and each.name != "flankers"  # a set, which no text can be
+        if each.kind is each.KEYWORD_ONLY
     }
-    if call.args:
-        raise OptionError(f"variant {call.name} takes options by name only, as n=2; not {call.args[0]!r}")
+    options = _options(call, list(known))
+    for option, value in options.items():
+        _require_kind(call.name, option, value, known[option])
+    return make(stimuli, **{"seed": seed, **options})
+
+
+def _options(call: Call, known: Sequence[str]) -> dict[str, Any]:
+    """Name the values that a call has by position, in the order of the options that there are."""
+    listed = ", ".join(known)
+    if len(call.args) > len(known):
+        raise OptionError(f"variant {call.name} takes {len(known)} options ({listed}), not {len(call.args)}")
+    given = dict(zip(known, call.args))
     for option, value in call.kwargs.items():
         if option not in known:
-            raise OptionError(f"variant {call.name} takes no option {option!r}{near(option, known)}")
-        _require_kind(call.name, option, value, known[option])
-    return make(stimuli, **{"seed": seed, **call.kwargs})
+            raise OptionError(
+                f"variant {call.name} takes no option {option!r}{near(option, known) or f'; its options: {listed}'}"
+            )
+        if option in given:
+            raise OptionError(f"variant {call.name} is told {option} twice")
+        given[option] = value
+    return given
 
 
 def _require_kind(name: str, option: str, value: Any, annotation: str) -> None:

@@ -7,6 +7,7 @@ any batch, and in any set that holds the stimulus.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,11 @@ from netphys.stimuli.classic.limits import whole
 from netphys.stimuli.sources import gathered
 from netphys.stimuli.stimulus_set import StimulusSet
 
-__all__ = ["Varied", "as_float", "variant_generator", "varied_set"]
+__all__ = ["Stimuli", "Varied", "as_float", "as_set", "variant_generator", "varied_set"]
 
 _MOST = 10_000_000  # stimuli of a set
 
+Stimuli = StimulusSet | str | Path | np.ndarray | Tensor  # a set, an address, or images (stimulus, 3, y, x)
 Made = Mapping[str, Any]  # field → value, of one stimulus
 Maker = Callable[[int, int, np.random.Generator], Made]
 
@@ -31,6 +33,13 @@ Maker = Callable[[int, int, np.random.Generator], Made]
 def as_float(image: Tensor) -> Tensor:
     """Return an image, or images, as float32 in [0, 1]."""
     return image.to(torch.float32) / 255 if image.dtype == torch.uint8 else image.to(torch.float32)
+
+
+def as_set(stimuli: Stimuli) -> StimulusSet:
+    """Accept what :func:`netphys.stimuli.as_stimuli` does; imported when it is called, since addresses lead here."""
+    from netphys.stimuli.loading import as_stimuli
+
+    return as_stimuli(stimuli)
 
 
 class Varied:

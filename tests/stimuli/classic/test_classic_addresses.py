@@ -66,6 +66,7 @@ def test_values(text: str, values: Any) -> None:
     [
         ("gratins?size=16", "no classic stimuli 'classic:gratins'; near: 'gratings'"),
         ("gratings?orientaton=3", "takes no option 'orientaton'; near: 'orientation'"),
+        ("gratings?sf=1", "takes no option 'sf'; its options: orientation, direction, spatial_frequency, phase"),
         ("gratings?size=64,32", "size=64,32 is not understood (one value is wanted)"),
         ("gratings?size=large", "a whole number is wanted"),
         ("gratings?degrees=wide", "a number is wanted"),
@@ -90,6 +91,8 @@ def test_every_generator_makes_a_set_of_its_defaults() -> None:
         shown = _load(f"classic:{name}?size=64")
         for field in shown.fields[:2]:
             assert len(shown.get([0], field)) == 1
+        assert shown.name == f"classic:{name}" and shown.metadata["size"][0] == 64
+        assert shown.metadata["unit"][0] == "pixel" and shown.metadata["degrees"].isna().all()
 
 
 def test_names_are_listed_without_loading_torch() -> None:

@@ -106,6 +106,7 @@ def test_degrees_and_sizes() -> None:
             StimulusError,
             "5 flankers of arrays, which has 5 stimuli, the target among them",
         ),
+        ({"flankers": STIMULI[:1].images([0])}, StimulusError, "2 flankers of arrays, which has 1 stimulus$"),
         ({"arrangement": "row"}, OptionError, "no arrangement 'row'"),
         ({"alpha": "mask"}, StimulusError, "no field 'mask'"),
         ({"spacing": 0}, OptionError, "spacing=0"),

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from scipy import stats
 
-from netphys.errors import OptionError, StimulusError
+from netphys.errors import AddressError, OptionError, StimulusError
 from netphys.stimuli import StimulusSet
 from netphys.stimuli.classic.cutouts import LEVELS, Level, objects_on_backgrounds
 from netphys.stimuli.classic.cutting_out import cutouts_from_arrays, cutouts_from_folder, cutouts_from_masks
@@ -55,7 +55,7 @@ def test_the_mask_has_the_stated_place_size_and_angle(object_size: float) -> Non
         assert (at_x, at_y) == pytest.approx((row["position_x"], row["position_y"]), abs=0.06)  # of a pixel
         source = OBJECTS.get([0 if row["object"] == "large" else 1], "mask")[0]
         longest = 73 if row["object"] == "large" else 61
-        assert area == pytest.approx(float(source.sum()) * (row["size"] / longest) ** 2, rel=0.03)
+        assert area == pytest.approx(float(source.sum()) * (row["object_size"] / longest) ** 2, rel=0.03)
         assert (angle - row["rotation"] + 90) % 180 - 90 == pytest.approx(0, abs=1.0)
 
 
@@ -82,7 +82,7 @@ def test_without_the_colours_weighed_by_alpha_a_seam_would_show() -> None:
 
 def test_levels_vary_as_they_say_and_the_low_one_not_at_all() -> None:
     low = objects_on_backgrounds(OBJECTS, GROUNDS, level="low", n_per_object=4, size=100).metadata
-    assert (low[["position_x", "position_y", "rotation"]] == 0).all(axis=None) and (low["size"] == 40).all()
+    assert (low[["position_x", "position_y", "rotation"]] == 0).all(axis=None) and (low["object_size"] == 40).all()
     assert low["background"].nunique() > 1
     masks = objects_on_backgrounds(OBJECTS, GROUNDS, level="low", n_per_object=4, size=100).get(range(4), "mask")
     assert torch.equal(masks[0], masks[3])
@@ -91,7 +91,7 @@ def test_levels_vary_as_they_say_and_the_low_one_not_at_all() -> None:
         table = objects_on_backgrounds(OBJECTS, GROUNDS, level=name, n_per_object=300, size=100, seed=1).metadata
         reach = {"position_x": 100 * law.position, "position_y": 100 * law.position, "rotation": law.rotation}
         spread = {column: table[column] / most for column, most in reach.items()}
-        spread["size"] = np.log(table["size"] / 40) / np.log(law.size[1])
+        spread["size"] = np.log(table["object_size"] / 40) / np.log(law.size[1])
         for values in spread.values():  # 8 tests, each at 0.05 / 8
             assert stats.kstest(values, stats.uniform(-1, 2).cdf).pvalue > 0.05 / 8
 
@@ -124,6 +124,8 @@ def test_degrees_and_grey() -> None:
     assert np.allclose(angles.metadata["position_x"] * 8, pixels.metadata["position_x"])
     assert angles.metadata["background"][0] == "grey" and angles.metadata["unit"][0] == "degree"
     assert (angles.images([0])[0][:, angles.get([0], "mask")[0] == 0] == 0.5).all()
+    assert (angles.metadata[["size", "degrees"]] == [64, 8]).all(axis=None) and pixels.metadata["degrees"].isna().all()
+    assert np.allclose(angles.metadata["object_size"] * 8, pixels.metadata["object_size"])
 
 
 def test_a_folder_of_transparent_pictures(tmp_path: Path) -> None:
@@ -146,6 +148,26 @@ def test_a_folder_of_transparent_pictures(tmp_path: Path) -> None:
         broken.images([broken.ids.index("cars/opaque")])
     with pytest.raises(StimulusError, match="cut-out cars/torn.png is broken"):
         broken.images([broken.ids.index("cars/torn")])
+
+
+def test_folders_addresses_and_arrays_are_taken_as_sets_are(tmp_path: Path) -> None:
+    cut, grounds = tmp_path / "cut", tmp_path / "grounds"
+    for folder, bands in ((cut, 4), (grounds, 3)):
+        folder.mkdir()
+        Image.fromarray(_ellipse()[:bands].transpose(1, 2, 0)).save(folder / "one.png")
+    options = {"n_per_object": 2, "size": 32}
+    shown = objects_on_backgrounds(str(cut), grounds, **options)
+    same = objects_on_backgrounds(cutouts_from_folder(cut), StimulusSet.from_folder(grounds), **options)
+    assert shown.digest == same.digest and shown.metadata["object"].tolist() == ["one", "one"]
+    plain = objects_on_backgrounds([_ellipse()], np.zeros((1, 3, 8, 8), dtype=np.uint8), **options)
+    assert plain.digest == objects_on_backgrounds(_ellipse()[None], np.zeros((1, 3, 8, 8), np.uint8), **options).digest
+    with pytest.raises(StimulusError, match=r"cut-out one.png is not transparent anywhere: it has no alpha channel"):
+        objects_on_backgrounds(grounds)
+    with pytest.raises(StimulusError, match="no field 'mask' .*; cutouts_from_masks cuts them out"):
+        objects_on_backgrounds("world:scenes?n=2&size=32")
+    with pytest.raises(AddressError, match="no stimuli at 'cat'"):
+        objects_on_backgrounds("cat")
+    assert len(cutouts_from_masks("world:scenes?n=24&size=64&seed=1"))
 
 
 def test_objects_cut_out_of_scenes_by_their_masks() -> None:

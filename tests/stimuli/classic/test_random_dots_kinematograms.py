@@ -63,7 +63,7 @@ def test_motion_energy_recovers_the_direction() -> None:
         rightward = energy[low & (temporal * spatial < 0)].sum()  # cos(2 pi (f x - w t)) drifts right
         leftward = energy[low & (temporal * spatial > 0)].sum()
         assert sign * (rightward - leftward) / (rightward + leftward) > 0.1
-    none = _clips(kinematograms(8, coherence=0.0, size=32))
+    none = _clips(kinematograms(2, coherence=0.0, size=32))
     assert abs(_peak(none)[2]) < 0.35
 
 
@@ -117,28 +117,41 @@ def test_a_frame_alone_tells_no_direction() -> None:
         spectra = np.log(np.abs(np.fft.rfft2(frames)) + 1)[:, :12, :12].reshape(len(frames), -1)
         return cross_val_score(LogisticRegression(C=0.01, max_iter=300), spectra, labels, cv=4).mean()
 
-    shown = kinematograms(400, direction=[0, 90], coherence=1.0, n_frames=3, size=32)
-    clips, labels = _clips(shown), np.arange(400) % 2
+    shown = kinematograms(200, direction=[0, 90], coherence=1.0, n_frames=3, size=32)
+    clips, labels = _clips(shown), shown.metadata["direction"].to_numpy() == 90
     assert abs(accuracy(clips[:, 2], labels) - 0.5) < 3 / np.sqrt(4 * 400)  # three standard errors
     assert accuracy(clips.mean(1), labels) > 0.9  # the control: streaks of a longer exposure
 
 
 def test_dots_lie_in_the_aperture() -> None:
-    shown = kinematograms(4, aperture="circle", aperture_size=20, size=48, density=0.8)
+    shown = kinematograms(aperture="circle", aperture_size=20, size=48, density=0.8)
     used = np.abs(_clips(shown)).max((0, 1)) > 0
     x, y = np.meshgrid(np.arange(48) - 23.5, np.arange(48) - 23.5)
     assert not used[np.hypot(x, y) > 10 + 1.5 * np.sqrt(2) + 0.8].any() and used[np.hypot(x, y) < 9].all()
 
 
-def test_stimulus_i_is_the_same_alone_in_any_batch_and_whatever_n() -> None:
-    many = kinematograms(6, coherence=[0.2, 0.8], size=24, n_frames=4, seed=3)
-    few = kinematograms(4, coherence=[0.2, 0.8], size=24, n_frames=4, seed=3)
-    assert torch.equal(many.get([5, 3], "clip")[1], few.get([3], "clip")[0])
-    assert many[:4].digest == few.digest != kinematograms(4, coherence=[0.2, 0.8], size=24, n_frames=4, seed=4).digest
-    assert many[0].digest == kinematograms(1, coherence=0.2, direction=0, size=24, n_frames=4, seed=3).digest
-    assert many.ids[2] == "kinematogram-a90-c0.2-3-000002"
-    assert many.metadata["direction"].tolist() == [0, 0, 90, 90, 180, 180]
+def test_a_clip_is_the_same_alone_in_any_batch_whatever_n_and_whatever_else_is_there() -> None:
+    options = {"size": 24, "n_frames": 4}
+    many = kinematograms(3, coherence=[0.2, 0.8], direction=[0, 90], seed=3, **options)
+    few = kinematograms(2, coherence=0.8, direction=[90, 45], seed=3, **options)
+    assert torch.equal(many.get([5, 10], "clip")[1], few.get([1], "clip")[0])
+    assert many[9:11].digest == few[:2].digest
+    assert few.digest != kinematograms(2, coherence=0.8, direction=[90, 45], seed=4, **options).digest
+    assert many[0].digest == kinematograms(coherence=0.2, direction=0, seed=3, **options).digest
+    assert many.ids[10] == "kinematogram-a90-c0.8-px24-s3-i1" and many.name == "classic:kinematograms"
     assert many.get([0], "clip").shape == (1, 4, 3, 24, 24) and many.get([0], "clip").dtype == torch.float32
+
+
+def test_n_is_of_each_direction_and_coherence() -> None:
+    """All combinations are there, the coherence fastest but the number; and no two have the same dots."""
+    shown = kinematograms(n=2, coherence=[0, 0.5, 1], direction=[0, 90], size=24, n_frames=2, aperture="square")
+    table = shown.metadata
+    assert table["direction"].tolist() == [0] * 6 + [90] * 6 and table["index"].tolist() == [0, 1] * 6
+    assert table["coherence"].tolist() == [0, 0, 0.5, 0.5, 1, 1] * 2
+    assert (table[["size", "unit", "n_frames"]] == [24, "pixel", 2]).all(axis=None) and table["degrees"].isna().all()
+    first = _clips(shown)[:, 0].reshape(12, -1)
+    assert (np.abs(np.corrcoef(first) - np.eye(12)) < 0.5).all()
+    assert len(kinematograms(size=24)) == 4
 
 
 def test_polarity_and_degrees() -> None:
@@ -159,6 +172,8 @@ def test_polarity_and_degrees() -> None:
         ({"signal": "new"}, "no signal='new'"),
         ({"aperture_size": 100}, "aperture_size=100.*at most the screen, 64 pixels"),
         ({"n": 0}, "n=0: a whole number"),
+        ({"direction": [0, 90, 0]}, "direction says 0.0 twice"),
+        ({"aperture_size": 2, "size": 1, "dot_size": 0.5}, "at most the screen, 1 pixel;"),
         ({"density": 5}, "density=5"),
     ],
 )

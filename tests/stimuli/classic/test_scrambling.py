@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from netphys.errors import OptionError, StimulusError
+from netphys.errors import AddressError, OptionError, StimulusError
 from netphys.stimuli import StimulusSet
+from netphys.stimuli.classic.crowding import crowded
+from netphys.stimuli.classic.occlusion import occluded
 from netphys.stimuli.classic.scrambling import phase_scrambled, scramble
 from netphys.stimuli.classic.variants import VARIANTS, make_variant
 
@@ -151,6 +154,23 @@ def test_variants_are_named_in_text() -> None:
     assert set(VARIANTS) == {"crowded", "occluded", "phase_scrambled", "texture_controls"}
     assert make_variant(stimuli, "occluded(kind='bars', fraction=0.25)").metadata["occluder"][0] == "bars"
     assert make_variant(stimuli, "phase_scrambled(seed=3)", seed=1).digest == phase_scrambled(stimuli, seed=3).digest
+    by_place = make_variant(stimuli, "phase_scrambled(2, 0.5, fit=shrink)")
+    assert by_place.digest == phase_scrambled(stimuli, n=2, coherence=0.5, fit="shrink").digest
+
+
+def test_addresses_and_arrays_are_varied_as_sets_are(tmp_path: Path) -> None:
+    images = torch.stack([_image(16, 16, seed) for seed in range(3)])
+    assert phase_scrambled(images).digest == phase_scrambled(StimulusSet.from_arrays(images)).digest
+    for index in range(3):
+        Image.fromarray(np.full((8, 8, 3), 40 * index, dtype=np.uint8)).save(tmp_path / f"{index}.png")
+    files = StimulusSet.from_folder(tmp_path)
+    assert occluded(tmp_path).digest == occluded(str(tmp_path)).digest == occluded(files).digest
+    assert make_variant(tmp_path, "occluded").digest == occluded(files).digest
+    ours = crowded(images, flankers=files, size=64)
+    assert ours.digest == crowded(images, flankers=str(tmp_path), size=64).digest
+    assert ours.digest == make_variant(images, f"crowded(flankers='{tmp_path}', size=64)").digest
+    with pytest.raises(AddressError, match="no stimuli at '/none'"):
+        phase_scrambled("/none")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +180,11 @@ def test_variants_are_named_in_text() -> None:
         ("phase_scrambled(coherance=1)", "takes no option 'coherance'; near: 'coherence'"),
         ("phase_scrambled(coherence=2)", "coherence=2: the weight"),
         ("phase_scrambled(fit='cut')", "no fit 'cut'"),
-        ("phase_scrambled(2)", "takes options by name only, as n=2; not 2"),
+        ("phase_scrambled(x=2)", "takes no option 'x'; there are: 'n', 'coherence', 'fit', 'seed'"),
+        ("crowded(xyz=2)", "takes no option 'xyz'; its options: n, n_flankers, spacing, spacing_in, arrangement"),
+        ("phase_scrambled(2, n=3)", "is told n twice"),
+        ("phase_scrambled(1, 2, 3, 4, 5)", "takes 4 options (n, coherence, fit, seed), not 5"),
+        ("phase_scrambled(0.5)", "n=0.5 is not a whole number"),
         ("phase_scrambled(**{'n': 2})", "is not understood"),
         ("phase_scrambled(n=exit())", "is not understood"),
         ("phase_scrambled(n=two)", "n='two' is not a whole number"),
@@ -169,7 +193,7 @@ def test_variants_are_named_in_text() -> None:
     ],
 )
 def test_variants_that_there_are_not(said: str, message: str) -> None:
-    with pytest.raises(OptionError, match=message.replace("(", r"\(")):
+    with pytest.raises(OptionError, match=re.escape(message)):
         make_variant(StimulusSet.from_arrays(_image(16, 16)[None]), said)
 
 
