@@ -1,17 +1,59 @@
-"""A decoded frame of a film becomes pixels as pictures are: RGB, turned as the film says; what is done is said."""
+"""What a film is, and its decoded frames made pixels as pictures are: RGB, turned as it says; what is done is said."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from netphys.errors import StimulusError
 from netphys.stimuli.readers.decoding import MAX_PIXELS, picture_pixels
 
-__all__ = ["film_pixels"]
+__all__ = ["Film", "Frame", "film_pixels"]
 
-Frame = tuple[np.ndarray, tuple[str, ...]]
+Frame = tuple[np.ndarray, tuple[str, ...]]  # uint8 (3, y, x), words for what was done to it
+
+
+class Film(Protocol):
+    """Frames by their number.
+
+    Attributes
+    ----------
+    name : str
+        What messages call it.
+    n_frames : int
+    size : (int, int)
+        y, x; pixels.
+    rate : float
+        Frames/s, the mean; nan: unknown.
+    times : array of float (n_frames,) or None
+        When each frame begins, s from the first; None: unknown.
+    """
+
+    name: str
+    n_frames: int
+    size: tuple[int, int]
+    rate: float
+    times: np.ndarray | None
+
+    def frames(self, numbers: Sequence[int]) -> list[Frame]:
+        """Read frames in the order asked for.
+
+        Parameters
+        ----------
+        numbers : sequence of int
+            The first is 0.
+
+        Returns
+        -------
+        list of (array of uint8 (3, y, x), words for what was done to it)
+
+        Raises
+        ------
+        StimulusError
+            If one is damaged.
+        """
 
 
 def film_pixels(frame: Any, stream: Any, reformatter: Any) -> Frame:

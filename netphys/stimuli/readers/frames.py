@@ -15,14 +15,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from netphys.errors import StimulusError
 from netphys.guards import first_line
 from netphys.stimuli.readers.decoding import MAX_PIXELS, decode_picture, picture_pixels
-from netphys.stimuli.readers.film_pixels import film_pixels
+from netphys.stimuli.readers.film_pixels import Film, Frame, film_pixels
 from netphys.stimuli.readers.shelves import Shelf
 
 if TYPE_CHECKING:
@@ -37,22 +37,9 @@ _MOST_FRAMES = 10_000_000  # four days at 30 Hz
 _ANIMATED_PIXELS = 4_000_000_000  # of all frames of an animated picture: half a minute of decoding; more is a bomb
 _RECENT_BYTES = 1 << 26  # decoded frames that are kept: clips that overlap decode nothing twice
 _REUSED = 4  # bytes of packets a byte of file; a table that points to the same bytes again and again is a bomb
+_ROUNDED = 0.002  # s; durations of a steady rate in whole milliseconds differ by less
+_UNEQUAL = "frames of different durations, by number"
 _ANIMATED = (b"GIF87a", b"GIF89a", b"\x89PNG\r\n\x1a\n")
-
-Frame = tuple[np.ndarray, tuple[str, ...]]  # uint8 (3, y, x), words for what was done to it
-
-
-class Film(Protocol):
-    """Frames by their number."""
-
-    name: str
-    n_frames: int
-    size: tuple[int, int]  # y, x; pixels
-    rate: float  # frames/s, the mean; nan: unknown
-    times: np.ndarray | None  # s from the first frame, one a frame; None: unknown
-
-    def frames(self, numbers: Sequence[int]) -> list[Frame]:
-        """Read frames in the order asked for."""
 
 
 def open_film(file: BinaryIO, name: str) -> Film:
@@ -65,10 +52,15 @@ def open_film(file: BinaryIO, name: str) -> Film:
     name : str
         What messages call it.
 
+    Returns
+    -------
+    Film
+        Read by PyAV, or by PIL where it is an animated picture.
+
     Raises
     ------
     StimulusError
-        If it is no film that can be read, or PyAV is wanted and not installed.
+        If it is no film that can be read, is truncated or damaged, or PyAV is wanted and not installed.
     """
     start = file.read(8)
     file.seek(0)
@@ -225,7 +217,7 @@ class _Coded(_Reading):
                 raise StimulusError(f"film {self.name}: frame {number} is damaged")
             pixels, words = film_pixels(frame, self._stream, self._reformatter)
             if self._variable:
-                words = (*words, "frames of different durations, by number")
+                words = (*words, _UNEQUAL)
         if hasattr(self, "size") and pixels.shape[1:] != self.size:
             was, is_ = (f"{x} x {y}" for y, x in (self.size, pixels.shape[1:]))
             raise StimulusError(f"film {self.name}: frame {number} has {is_} pixels, the first has {was}")
@@ -290,6 +282,7 @@ class _Animation(_Reading):
             lasts = [float(self._shown(number).info.get("duration", 0)) / 1000 for number in range(self.n_frames)]
             ends = np.cumsum(lasts)
         self.times = np.concatenate([[0.0], ends[:-1]])
+        self._variable = max(lasts) - min(lasts) > _ROUNDED
         self.rate = self.n_frames / float(ends[-1]) if ends[-1] > 0 else float("nan")
 
     def _open(self) -> None:
@@ -314,7 +307,8 @@ class _Animation(_Reading):
 
     def _frame(self, number: int) -> Frame:
         with _said(self.name, number):
-            return picture_pixels(self._shown(number).copy())
+            pixels, words = picture_pixels(self._shown(number).copy())
+        return pixels, (*words, _UNEQUAL) if self._variable else words
 
 
 class FrameFiles:
@@ -330,6 +324,11 @@ class FrameFiles:
         What messages call the film.
     rate : float
         Frames/s; nan: unknown.
+
+    Raises
+    ------
+    StimulusError
+        If the first of them is no picture.
     """
 
     def __init__(self, shelf: Shelf, files: Sequence[str], *, name: str, rate: float = float("nan")) -> None:

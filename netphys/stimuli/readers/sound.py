@@ -1,8 +1,8 @@
 """Sounds become stimuli: WAV files, alone or each beside an image.
 
 A file's header is read first, and what it claims is compared with the bytes that are there. Samples are float32 in
-[-1, 1], of one channel: integers are divided by their largest magnitude, several channels become their mean, and a
-`rate` resamples; all of it is said.
+[-1, 1], of one channel: integers are divided by their full scale (2^15 at 16 bit), always and without a word; several
+channels become their mean, and a `rate` resamples: these are said in ``conversions``.
 """
 
 from __future__ import annotations
@@ -38,14 +38,29 @@ _CODINGS = {2: "ADPCM", 6: "A-law", 7: "mu-law", 0x11: "IMA ADPCM", 0x31: "GSM",
 
 @dataclass(frozen=True)
 class WavHeader:
-    """What a WAV file says of its samples."""
+    """What a WAV file says of its samples.
 
-    rate: int  # Hz
+    Attributes
+    ----------
+    rate : int
+        Samples/s of a channel, Hz.
+    n_channels : int
+    bits : int
+        Of a sample.
+    is_float : bool
+        Whether samples are floats; else integers.
+    offset : int
+        Bytes before the samples.
+    n_samples : int
+        Of a channel.
+    """
+
+    rate: int
     n_channels: int
-    bits: int  # of a sample
+    bits: int
     is_float: bool
-    offset: int  # bytes before the samples
-    n_samples: int  # of a channel
+    offset: int
+    n_samples: int
 
     @property
     def n_bytes(self) -> int:
@@ -94,6 +109,13 @@ def read_sounds(
     StimulusError
         If a file is no WAV file of integers or floats, or is truncated; if a sound has no image beside it; if a column
         ``sample_rate`` or ``n_samples`` of the table is not what the file says.
+    OptionError
+        If `rate` is no whole number of Hz.
+
+    Notes
+    -----
+    Said in ``conversions``: the mean of several channels, resampling, and where its ringing was cut at 1. Not said:
+    that integers are divided by their full scale, as they always are.
     """
     if rate is not None and not (isinstance(rate, int | np.integer) and 0 < rate <= _HIGHEST_RATE):
         raise OptionError(f"rate={rate!r}: a sample rate is wanted, a whole number of Hz, 1 to {_HIGHEST_RATE}")
@@ -123,6 +145,13 @@ def read_sounds(
 def decode_sound(file: BinaryIO, *, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Decode a WAV file: PCM of 8, 16, 24 or 32 bit, or floats of 32 or 64 bit.
 
+    Parameters
+    ----------
+    file : open file
+        It can be sought in.
+    name : str
+        What messages call it.
+
     Returns
     -------
     (array of float32 (samples,) in [-1, 1], words for what was done to it)
@@ -145,6 +174,17 @@ def decode_sound(file: BinaryIO, *, name: str) -> tuple[np.ndarray, tuple[str, .
 
 def wav_header(file: BinaryIO, *, name: str) -> WavHeader:
     """Read what a WAV file says of its samples, and see that they are there.
+
+    Parameters
+    ----------
+    file : open file
+        It can be sought in.
+    name : str
+        What messages call it.
+
+    Returns
+    -------
+    WavHeader
 
     Raises
     ------

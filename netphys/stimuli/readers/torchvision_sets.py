@@ -23,7 +23,13 @@ _BASES = ("VisionDataset", "DatasetFolder")
 
 
 def torchvision_names() -> list[str]:
-    """Return the names of torchvision's sets."""
+    """Return the names of torchvision's sets.
+
+    Returns
+    -------
+    list of str
+        Its classes of data sets, as ``CIFAR10``; without those that are bases of others.
+    """
     from torchvision import datasets
 
     kinds = {name: getattr(datasets, name) for name in datasets.__all__}
@@ -44,12 +50,16 @@ def torchvision_set(name: str, root: Path | str, *, download: bool | str = False
     **options
         Of the class; text is converted to what the class wants.
 
+    Returns
+    -------
+    torch.utils.data.Dataset
+
     Raises
     ------
     StimulusError
         If there is no such set, or its files are not there and cannot be fetched.
     OptionError
-        If the class takes no such option or value.
+        If the class takes no such option or value, wants one that is not given, or cannot fetch its files.
     """
     names = torchvision_names()
     if name not in names:

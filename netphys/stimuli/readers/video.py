@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 MAX_CLIP_BYTES = 1 << 30  # of one decoded clip: 160 frames of 1920 x 1080
 _LISTED = "metadata.csv"
+_NAMED = 10  # films that a warning names
 
 
 @dataclass(frozen=True)
@@ -93,15 +94,22 @@ def read_video(
     Found
         Field ``clip`` uint8 (n, t, 3, y, x), or ``image`` uint8 (n, 3, y, x); columns ``film``, ``start_frame``,
         ``n_frames`` and, where they are known, ``start_time`` (s from the film's first frame) and ``frame_rate``
-        (frames/s of the clip, the film's mean rate / `step`). Frames are taken by number, also where they last
-        differently long; turns that the film asks for are made; both are said in ``conversions``.
+        (frames/s of the clip, the film's mean rate / `step`); of a folder of frames also ``file``, the first of the
+        clip. Ids are the film's name, with the number of the clip's first frame (``film-000030``) where a film is
+        several stimuli. Frames are taken by number, also where they last differently long; turns that the film asks
+        for are made; both are said in ``conversions``.
 
     Raises
     ------
     StimulusError
-        If it is no film, damaged or truncated, or too short for one clip.
+        If it is no film, damaged or truncated, no film is long enough for one clip, or a clip would take more than
+        :data:`MAX_CLIP_BYTES`.
     OptionError
-        If an option is no number of frames.
+        If an option is no number of frames, or does not go with another one.
+
+    Notes
+    -----
+    Of several films, those that are too short for one clip are left out; a warning in the log names them.
     """
     cut = _checked_cut(length, step, every, start, stop, frames)
     films = _films(Path(path), frame_rate)
@@ -112,14 +120,20 @@ def read_video(
         raise StimulusError(f"{path} has {longest} frames, too few for {wanted} from frame {start} on")
     for index, clip in clips:
         _require_budget(films[index], len(clip))
+    _say_left_out(films, clips, path)
     source = Clips(films, clips, "image" if frames else "clip")
-    unused = sum(film.n_frames for film in films) - sum(len(clip) for _, clip in clips)
-    log.info("%s: %d stimuli of %d film(s); %d frames are in none", path, len(clips), len(films), max(unused, 0))
     return Found(source, _table(films, clips, step, whole=length is None), Path(path).stem)
 
 
 def decode_clip(file: BinaryIO, *, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Decode a whole film that is one stimulus.
+
+    Parameters
+    ----------
+    file : open file
+        It can be sought in.
+    name : str
+        What messages call it.
 
     Returns
     -------
@@ -195,6 +209,22 @@ def _stacked(film: Film, numbers: Sequence[int]) -> Frame:
         value[place] = pixels
         said |= dict.fromkeys(words)
     return value, tuple(said)
+
+
+def _say_left_out(films: Sequence[Film], clips: Sequence[tuple[int, range]], path: Path | str) -> None:
+    """Say which films are in no stimulus, and how many frames."""
+    used = [np.zeros(film.n_frames, dtype=bool) for film in films]
+    for index, clip in clips:
+        used[index][clip.start : clip.stop : clip.step] = True
+    short = [f"{film.name} ({film.n_frames} frames)" for film, each in zip(films, used) if not each.any()]
+    if short:
+        more = f" and {len(short) - _NAMED} more" if len(short) > _NAMED else ""
+        log.warning(
+            "%s: %d of %d films left out, too short for a clip: %s%s",
+            path, len(short), len(films), ", ".join(short[:_NAMED]), more,
+        )  # fmt: skip
+    unused = sum(int((~each).sum()) for each in used)
+    log.info("%s: %d stimuli of %d film(s); %d frames are in none", path, len(clips), len(films), unused)
 
 
 def _checked_cut(length: int | None, step: int, every: int | None, start: int, stop: int | None, frames: bool) -> Cut:

@@ -114,6 +114,9 @@ def test_single_frames_are_images_with_the_digest_of_their_files(film: Path, fol
     images = StimulusSet.from_video(film, frames=True, step=3, start=1)
     assert images.fields == ("image",) and images.images([0]).shape == (1, 3, 48, 64)
     assert _numbers(images.images(range(10))) == list(range(1, 30, 3)) and images.ids[1] == "film-000004"
+    assert len(set(images.ids)) == 10 and images.metadata["start_frame"].tolist() == list(range(1, 30, 3))
+    assert np.allclose(images.metadata["start_time"], np.arange(1, 30, 3) / 25)
+    assert len(set(StimulusSet.from_video(film, frames=True).ids)) == N
     place = folder({f"film-{number:06d}.png": number for number in range(5)}, "film")
     files = StimulusSet.from_folder(place)
     single = StimulusSet.from_video(place, frames=True)
@@ -171,6 +174,28 @@ def test_what_is_left_out_at_the_end_is_logged(film: Path, caplog: pytest.LogCap
     with caplog.at_level(logging.INFO):
         read_video(film, length=7)
     assert "4 stimuli of 1 film(s); 2 frames are in none" in caplog.text
+
+
+def test_frames_that_overlapping_clips_leave_are_counted(film: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        read_video(film, length=7, every=4)  # 0-6, 4-10, ..., 20-26
+    assert "6 stimuli of 1 film(s); 3 frames are in none" in caplog.text
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+def test_films_too_short_for_a_clip_are_named(folder: Callable[..., Path], caplog: pytest.LogCaptureFixture) -> None:
+    counts = {"a": 6, "b": 2, "c": 4}
+    place = folder({f"{name}/{number}.png": number for name, n in counts.items() for number in range(n)})
+    shown = StimulusSet.from_video(place, length=4)
+    assert shown.ids == ("a-000000", "c-000000")
+    said = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+    assert said == [f"{place}: 1 of 3 films left out, too short for a clip: b (2 frames)"]
+    caplog.clear()
+    StimulusSet.from_video(place, length=2)  # control: all are long enough
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+    many = folder({f"{name}/{n}.png": n for name in range(12) for n in range(1 + (name == 5) * 3)}, "many")
+    StimulusSet.from_video(many, length=2)
+    assert caplog.text.count("(1 frames)") == 10 and caplog.text.rstrip().endswith("and 1 more")
 
 
 def test_a_clip_that_does_not_fit_is_refused(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
