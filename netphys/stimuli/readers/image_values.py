@@ -37,6 +37,8 @@ def image_of(value: Any, where: str, *, layout: Layout | None = None) -> tuple[n
     ------
     StimulusError
         If it is no image, or its layout or range is not clear.
+    OptionError
+        If `layout` is not one of the two.
     """
     if layout is not None and layout not in get_args(Layout):
         raise OptionError(f"layout={layout!r}: where an array has its colours is CHW or HWC")
