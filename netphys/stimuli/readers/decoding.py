@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "LEAVES_OUT",
     "MAX_PIXELS",
     "decode_image",
     "decode_picture",
@@ -32,6 +33,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
+LEAVES_OUT = "; skip_broken=True (--skip-broken) leaves such images out"  # the end of a message on a broken image
 MAX_PIXELS = 64_000_000  # a stimulus of 8000 x 8000; more is a decompression bomb or a mistake
 _FREE_PIXELS = 16_000_000  # of an image of any size on disk
 _PIXELS_A_BYTE = (
@@ -67,11 +69,11 @@ def decode_image(file: Path | BinaryIO, *, name: str | None = None) -> np.ndarra
 def decode_picture(file: Path | BinaryIO, *, name: str | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
     """Decode an image file, as :func:`decode_image`; and say in words what was done to it."""
     with _decoding(file, name) as image:
-        return picture_pixels(image)
+        return picture_pixels(image, name=f"image {name or file}")
 
 
-def picture_pixels(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Convert a PIL image to uint8 (3, y, x), as files are; say in words how.
+def picture_pixels(image: Image.Image, *, name: str = "the image") -> tuple[np.ndarray, tuple[str, ...]]:
+    """Convert a PIL image to uint8 (3, y, x), as files are; say in words how. Messages call it `name`.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def picture_pixels(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
     deep = _is_deep(image)
     image.load()
     turned = image.getexif().get(_ORIENTATION, 1) not in (0, 1)
-    pixels, said = _rgb(ImageOps.exif_transpose(image) if turned else image)
+    pixels, said = _rgb(ImageOps.exif_transpose(image) if turned else image, name)
     words = [*said, *["16 bit colours cut to 8"] * deep, *["turned as EXIF says"] * turned]
     return pixels, tuple(words)
 
@@ -149,7 +151,7 @@ class _decoding:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if "cannot identify" in reason:
             reason = "not an image that can be read"
-        return StimulusError(f"image {self._called} is broken: {reason}; --skip-broken leaves such images out")
+        return StimulusError(f"image {self._called} is broken: {reason}{LEAVES_OUT}")
 
 
 def opened(file: Path | BinaryIO) -> Image.Image:
@@ -188,7 +190,7 @@ def _is_deep(image: Image.Image) -> bool:
     return len(image.getbands()) > 1 and isinstance(raw, str) and ";16" in raw
 
 
-def _rgb(image: Image.Image) -> tuple[np.ndarray, list[str]]:
+def _rgb(image: Image.Image, name: str) -> tuple[np.ndarray, list[str]]:
     """Convert a loaded PIL image to uint8 (3, y, x); say how."""
     from PIL import Image
 
@@ -197,7 +199,7 @@ def _rgb(image: Image.Image) -> tuple[np.ndarray, list[str]]:
         grey = np.clip((values + 128) // 257, 0, 255).astype(np.uint8)
         return np.repeat(grey[None], 3, axis=0), ["16 bit grey divided by 257", "grey repeated"]
     if image.mode == "F":
-        raise StimulusError("float images have no defined white; convert them to 8 or 16 bit")
+        raise StimulusError(f"{name} holds floats, which have no defined white; convert it to 8 or 16 bit")
     said = ["grey repeated"] * (image.mode in ("1", "L", "LA", "La"))
     said += ["palette looked up"] * (image.mode in ("P", "PA"))
     said += [f"{image.mode} to RGB"] * (image.mode in ("CMYK", "YCbCr", "LAB", "HSV"))

@@ -17,6 +17,7 @@ import numpy as np
 
 from netphys.errors import StimulusError
 from netphys.progress import bar
+from netphys.stimuli.readers.decoding import LEAVES_OUT
 from netphys.stimuli.readers.kinds import decode_file
 from netphys.stimuli.readers.shelves import Shelf
 from netphys.stimuli.readers.worker_pool import by_worker, n_cores, n_workers
@@ -92,7 +93,7 @@ class FileSource:
 
         def leave_out(index: int, error: StimulusError) -> None:
             whole[index] = False
-            log.warning("%s", error)
+            log.warning("%s", str(error).removesuffix(LEAVES_OUT))
 
         self._look_at(np.arange(len(self)), digest=True, on_broken=leave_out)
         return whole.tolist()

@@ -9,18 +9,19 @@ picture, a mask, depth, a sound.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netphys.errors import StimulusError
+from netphys.errors import StimulusError, near
 from netphys.stimuli.readers.decoding import IMAGE_SUFFIXES
 from netphys.stimuli.readers.file_source import FileSource
 from netphys.stimuli.readers.kinds import KINDS, FieldColumn, field_columns, kind_of
-from netphys.stimuli.readers.shelves import Shelf, open_shelf
+from netphys.stimuli.readers.metadata_csv import read_table
+from netphys.stimuli.readers.shelves import Archive, Shelf, open_shelf
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +32,10 @@ log = logging.getLogger(__name__)
 
 _LISTED = "metadata.csv"
 _SHOWN = ("image", "sound", "clip", "text")  # what a folder without metadata.csv is looked through for, in this order
-_MOST_COLUMNS = 10_000
-_NAMES = ("stimulus_id", "image_id", "file", "filename", "image_file_name")  # columns that are text, as written
+_FILES = ("filename", "image_file_name", "file_name", "path", "filepath", "file_path", "image", "image_path", "name")
+_FOREIGN = (".heic", ".heif", ".avif", ".jp2", ".svg", ".ppm", ".pgm", ".tga", ".psd", ".exr", ".hdr", ".pcx", ".eps")
+_LOOKED_AT = 200_000  # files about a metadata.csv among which those are looked for that it does not name
+_COMPARED = 10_000  # files among which near names are looked for
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def read_shelf(
 ) -> Found:
     """Read what lies on a shelf, as :func:`read_folder`."""
     where = f"{shelf}/{_LISTED}" if table is None else f"the table of {shelf}"
-    if table is None and shelf.has(_LISTED):
+    listed = table is None and shelf.has(_LISTED)
+    if listed:
         with shelf.open(_LISTED) as file:
             table = read_table(file, name=where, written=[said.partition(":")[0] for said in (fields or {}).values()])
     if table is None:
@@ -97,6 +101,8 @@ def read_shelf(
             raise StimulusError(f"folder {shelf} holds no image ({kinds})")
     columns = _columns(table, fields, where)
     _require_files(shelf, table, columns, where)
+    if listed:
+        _say_unnamed(shelf, table, columns)
     table = table.reset_index(drop=True).copy()
     if "stimulus_id" not in table:
         table.insert(0, "stimulus_id", table[columns[0].column].astype(str))
@@ -112,69 +118,26 @@ def read_shelf(
     return Found(source, table, shelf.name, np.flatnonzero(whole).tolist(), left_out)
 
 
-def read_table(file: Any, *, name: str, written: Iterable[str] = ()) -> pd.DataFrame:
-    """Read a CSV of metadata.
-
-    Parameters
-    ----------
-    file : open binary file
-        Can be sought in.
-    name : str
-        What messages call it.
-    written : iterable of str
-        Columns that are text, as they are written, besides ids and files: a film may be called "NA" or "007".
-
-    Raises
-    ------
-    StimulusError
-        If it is no CSV table in UTF-8, or two of its columns have one name.
-    """
-    import pandas as pd
-
-    try:
-        _require_text(file, name)
-        # two rows: pandas would take the first fields of a second one that is longer for row labels, and shift the rest
-        header = pd.read_csv(file, encoding="utf-8", header=None, nrows=2, dtype=str, keep_default_na=False)
-        names = [str(each) for each in header.iloc[0]] if len(header) else []
-        twice = next((each for index, each in enumerate(names) if each in names[:index]), None)
-        if twice is not None:
-            raise StimulusError(f"{name} has two columns of the name {twice!r}")
-        file.seek(0)
-        table = pd.read_csv(file, encoding="utf-8", low_memory=False)
-        file.seek(0)
-        texts = {*_NAMES, *written}
-        as_written = pd.read_csv(file, usecols=texts.__contains__, dtype=str, keep_default_na=False, encoding="utf-8")
-        table[as_written.columns] = as_written
-    except StimulusError:
-        raise
-    except (ValueError, UnicodeDecodeError, OverflowError) as error:
-        raise StimulusError(f"{name} is not a CSV table in UTF-8: {str(error).splitlines()[0]}") from None
-    return table
-
-
-def _require_text(file: Any, name: str) -> None:
-    """Look at the bytes of a CSV before it is parsed: pandas takes half a minute and 1.4 GB for 10^6 columns."""
-    start = file.tell()
-    if file.readline(1 << 20).partition(b"\r")[0].count(b",") >= _MOST_COLUMNS:  # old Mac files end lines with \r alone
-        raise StimulusError(f"{name} has more than {_MOST_COLUMNS} columns")
-    file.seek(start)
-    while part := file.read(1 << 20):
-        if b"\0" in part:
-            raise StimulusError(f"{name} is not a CSV table in UTF-8: it holds NUL bytes")
-    file.seek(start)
-
-
 def _columns(table: pd.DataFrame, fields: Mapping[str, str] | None, where: str) -> list[FieldColumn]:
     """Say which columns hold files, and what kind they are."""
     if fields:
         return field_columns(fields, {str(each): table[each] for each in table.columns}, name=where)
     if "file" not in table:
         has = ", ".join(map(str, table.columns[:8]))
-        raise StimulusError(
-            f"{where} has no column 'file' (has: {has}); fields={{'image': 'COLUMN'}} says which one names the files"
-        )
+        likely = _likely(table)
+        found = f"; near: {likely!r}" if likely else ""
+        says = f"?fields=image={likely or 'COLUMN'}, in Python fields={{'image': {likely or 'COLUMN'!r}}},"
+        raise StimulusError(f"{where} has no column 'file' (has: {has}){found}; {says} says which one names the files")
     kind = next((kind_of(str(each)) for each in table["file"]), None) or "image"
     return [FieldColumn(KINDS[kind].field, "file", kind)]
+
+
+def _likely(table: pd.DataFrame) -> str:
+    """Return the column that most likely names the files; empty where none does."""
+    known = {str(each).lower(): str(each) for each in table.columns}
+    named = next((known[each] for each in ("file", *_FILES) if each in known), "")
+    shown = (str(each) for each in table.columns if len(table) and kind_of(str(table[each].iloc[0])))
+    return named or next(shown, "")
 
 
 def _walk(shelf: Shelf) -> pd.DataFrame:
@@ -185,6 +148,7 @@ def _walk(shelf: Shelf) -> pd.DataFrame:
     shown = next((kind for kind in _SHOWN if kind in kinds.values()), None)
     files = [file for file, kind in kinds.items() if shown is not None and kind == shown]
     table = pd.DataFrame({"stimulus_id": files, "file": files})
+    _say_other_kinds(shelf, kinds, shown)
     if any("/" in each for each in files):
         table["category"] = [each.split("/")[0] if "/" in each else "" for each in files]
     return table
@@ -199,7 +163,57 @@ def _require_files(shelf: Shelf, table: pd.DataFrame, columns: list[FieldColumn]
                 raise StimulusError(f"{where}: {column} {file!r} is not below the folder")
         absent = [file for file in files if not file or not shelf.has(file)]
         if absent:
-            raise StimulusError(f"{where} names {len(absent)} file(s) that are not there, first {absent[0]!r}")
+            there = _near_file(absent[0], shelf)
+            raise StimulusError(f"{where} names {len(absent)} file(s) that are not there, first {absent[0]!r}{there}")
+
+
+def _near_file(name: str, shelf: Shelf) -> str:
+    """Say which files have nearly that name: the same but for upper and lower case, the same elsewhere, alike."""
+    try:
+        files = [each for each in shelf.files() if each != _LISTED]
+    except StimulusError:  # a part that is closed, or too many: the first mistake is said
+        return ""
+    same = [each for each in files if each.casefold() == name.casefold()]
+    last = PurePosixPath(name).name.casefold()
+    elsewhere = [each for each in files if last and PurePosixPath(each).name.casefold() == last]
+    found = same or elsewhere
+    return f"; near: {found[0]!r}" if found else near(name, files[:_COMPARED])
+
+
+def _say_unnamed(shelf: Shelf, table: pd.DataFrame, columns: list[FieldColumn]) -> None:
+    """Say which files of the kinds that are shown no row names; of a folder of very many, or closed parts, nothing."""
+    try:
+        files = shelf.files(most=_LOOKED_AT)
+    except StimulusError:
+        return
+    named = {each for column in table.columns for each in table[column] if isinstance(each, str)}
+    if isinstance(shelf, Archive):
+        named |= {each.partition("/")[2] for each in named}  # its only folder may be named or not
+    kinds = {"image" if each.kind == "values" else each.kind for each in columns}
+    unnamed = [each for each in files if each not in named and kind_of(each) in kinds]
+    if unnamed:  # a name can be written in several ways, as ./a.png
+        named |= {PurePosixPath(str(each)).as_posix() for column in columns for each in table[column.column]}
+        unnamed = [each for each in unnamed if each not in named]
+    if unnamed:
+        what = {"image": "image(s)", "clip": "clip(s)", "sound": "sound(s)", "text": "text(s)"}.get(columns[0].kind)
+        what = what if len(kinds) == 1 and what else "file(s)"
+        log.warning(
+            "%d %s of %s are named by no row of %s, first %r", len(unnamed), what, shelf, _LISTED, unnamed[0]
+        )  # fmt: skip
+
+
+def _say_other_kinds(shelf: Shelf, kinds: Mapping[str, str | None], shown: str | None) -> None:
+    """Say which pictures, films, sounds and numbers are not shown, because others are; texts are mostly notes."""
+    others = [
+        file
+        for file, kind in kinds.items()
+        if shown and (kind not in (shown, "text", None) or PurePosixPath(file).suffix.lower() in _FOREIGN)
+    ]
+    if others:
+        log.warning(
+            "%d file(s) of %s are of another kind than its %ss and not shown, first %r",
+            len(others), shelf, shown, others[0],
+        )  # fmt: skip
 
 
 def _plural(column: FieldColumn) -> str:

@@ -55,9 +55,9 @@ def image_of(value: Any, where: str, *, layout: Layout | None = None) -> tuple[n
 
 def _picture(value: Any, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
     try:
-        return picture_pixels(value)
-    except StimulusError as error:
-        raise StimulusError(f"{where}: {error}") from None
+        return picture_pixels(value, name=where)
+    except StimulusError:
+        raise
     except Exception as error:  # PIL decodes when it is asked for pixels, and raises anything on damaged files
         raise StimulusError(f"{where} is broken: {type(error).__name__} {str(error).splitlines()[:1]}") from None
 

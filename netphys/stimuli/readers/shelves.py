@@ -38,8 +38,8 @@ class Shelf(Protocol):
 
     name: str  # what messages and figures call it
 
-    def files(self) -> list[str]:
-        """Names of all files, sorted; hidden ones left out."""
+    def files(self, *, most: int = _MOST_FILES) -> list[str]:
+        """Names of all files, sorted; hidden ones left out. A StimulusError where there are more than `most`."""
 
     def has(self, name: str) -> bool:
         """Tell whether there is a file of that name."""
@@ -79,12 +79,12 @@ class Directory:
     def __str__(self) -> str:
         return str(self.path)
 
-    def files(self) -> list[str]:
+    def files(self, *, most: int = _MOST_FILES) -> list[str]:
         found: list[str] = []
         for folder, names in self._folders():
             found += [name if folder == "." else f"{folder}/{name}" for name in names]
-            if len(found) > _MOST_FILES:
-                raise StimulusError(f"{self.path} holds more than {_MOST_FILES} files; name the folder that is shown")
+            if len(found) > most:
+                raise StimulusError(f"{self.path} holds more than {most} files; name the folder that is shown")
         shown = sorted(each for each in found if not _hidden(each))
         for each in shown:
             if not _is_text(each):
@@ -153,7 +153,9 @@ class Archive:
     def __str__(self) -> str:
         return str(self.path)
 
-    def files(self) -> list[str]:
+    def files(self, *, most: int = _MOST_FILES) -> list[str]:
+        if len(self._members) > most:
+            raise StimulusError(f"{self.path} holds more than {most} files")
         return sorted(each for each in self._members if not _hidden(each))
 
     def has(self, name: str) -> bool:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from netphys.errors import OptionError, StimulusError
+from netphys.stimuli.readers.decoding import LEAVES_OUT
 from netphys.stimuli.readers.worker import pack, unpack
 
 __all__ = ["WORKERS", "Answer", "by_worker", "close_workers", "n_cores", "n_workers"]
@@ -188,7 +189,7 @@ def by_worker(kind: str, wants: Sequence[str], files: Sequence[tuple[str, bytes]
             return answers
     if len(files) > 1:  # one of them may be the cause: each alone, in what is left of the workers or a new one
         return [answer for each in files for answer in by_worker(kind, wants, [each])]
-    why = f"the process that decodes it dies of it ({died}); --skip-broken leaves such images out"
+    why = f"the process that decodes it dies of it ({died}){LEAVES_OUT}"
     return [({"broken": f"{kind} {files[0][0]} is broken: {why}"}, None)]
 
 

@@ -107,16 +107,17 @@ def test_the_first_broken_file_is_named_and_all_are_left_out_on_request(
     monkeypatch.setenv(WORKERS, workers)
     for index in (5, 9, 66):
         (folder / f"{index:03d}.png").write_bytes(b"broken")
-    said = "image 005.png is broken: not an image that can be read; --skip-broken leaves such images out"
+    said = "image 005.png is broken: not an image that can be read"
     shown = StimulusSet.from_folder(folder)
     for read in (lambda: shown.images(range(N)), lambda: shown.digest):
         with pytest.raises(StimulusError) as caught:
             read()
-        assert str(caught.value) == said
+        assert str(caught.value) == f"{said}; skip_broken=True (--skip-broken) leaves such images out"
     decoded.clear()
     with caplog.at_level(logging.WARNING):
         kept = StimulusSet.from_folder(folder, skip_broken=True)
-    assert kept.left_out == ("005.png", "009.png", "066.png") and len(kept) == N - 3 and said in caplog.text
+    assert kept.left_out == ("005.png", "009.png", "066.png") and len(kept) == N - 3
+    assert said in caplog.messages
     assert kept.digest and len(decoded) == (N if workers == "0" else 0)  # looked at once
 
 

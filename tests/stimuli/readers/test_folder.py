@@ -14,6 +14,7 @@ from PIL import Image
 
 from netphys.errors import MatchError, StimulusError
 from netphys.stimuli import StimulusSet
+from netphys.stimuli.readers import folder as module
 
 Write = Callable[..., Path]
 FILES = {"face/b.png": 1, "face/a.PNG": 2, "house/c.png": 3, "d.png": 4}
@@ -64,7 +65,22 @@ def test_without_the_column_the_id_is_the_file(image_folder: Write) -> None:
         ("file\n/etc/passwd\n", r"file '/etc/passwd' is not below the folder"),
         ("file\nd.png\nface/x.png\n", r"names 1 file\(s\) that are not there, first 'face/x.png'"),
         ("file,n\n,1\n", r"names 1 file\(s\) that are not there, first ''"),
-        ("path\nd.png\n", r"has no column 'file' \(has: path\)"),
+        ("file\nFACE/B.png\n", r"not there, first 'FACE/B.png'; near: 'face/b.png'$"),
+        ("file\nhouse/a.png\n", r"not there, first 'house/a.png'; near: 'face/a.PNG'$"),
+        ("file\nface/bb.png\n", r"not there, first 'face/bb.png'; near: 'face/b.png'"),
+        (
+            "n,path\n1,d.png\n",
+            r"has no column 'file' \(has: n, path\); near: 'path'; \?fields=image=path, in Python "
+            r"fields={'image': 'path'}, says which",
+        ),
+        ("n,picture\n1,d.png\n", "near: 'picture'; "),
+        ("n,m\n1,2\n", r"\(has: n, m\); \?fields=image=COLUMN, in Python fields={'image': 'COLUMN'}, says which"),
+        (
+            "file;size\nd.png;1,5\n",
+            "has one column, 'file;size'; is it separated by ';'\\? columns are by ','",
+        ),
+        ("file\tsize\nd.png\t1\n", r"is it separated by '\\t'\?"),
+        ("file, file\nd.png,1\n", "has two columns of the name 'file'"),
         ("", "is not a CSV table in UTF-8"),
         ('file\n"d.png\n', "is not a CSV table in UTF-8|not there"),
     ],
@@ -102,12 +118,15 @@ def test_a_broken_image_is_named_or_left_out_on_request(image_folder: Write, cap
     shown = StimulusSet.from_folder(folder)
     assert np.array_equal(shown.images([0])[0].numpy(), _noise(4))  # whole ones can be shown
     for read in (lambda: shown.images([1, 2]), lambda: shown.digest):
-        with pytest.raises(StimulusError, match=r"image face/b.png is broken: .*; --skip-broken leaves such images"):
+        with pytest.raises(
+            StimulusError, match=r"image face/b.png is broken: .*; skip_broken=True \(--skip-broken\) leaves"
+        ):
             read()
     with caplog.at_level(logging.WARNING):
         kept = StimulusSet.from_folder(folder, skip_broken=True)
     assert kept.ids == ("d.png", "face/a.PNG", "house/c.png") and kept.left_out == ("face/b.png",)
     assert "1 of 4 images of" in caplog.text and "face/b.png is broken" in caplog.text
+    assert "skip" not in caplog.text  # it is on
     assert np.array_equal(kept.images([2])[0].numpy(), _noise(3))
     for file in FILES:
         (folder / file).write_bytes(b"broken")
@@ -149,3 +168,73 @@ def test_columns_that_name_files_are_text_and_others_are_numbers(image_folder: W
     shown = StimulusSet.from_folder(folder, fields={"image": "file", "mask": "mask:image"})
     assert shown.metadata["mask"].tolist() == ["007", "1e3"] and shown.where("left > 3").ids == ("b.png",)
     assert StimulusSet.from_folder(folder).metadata["mask"].tolist() == [7, 1000]  # nobody says that it names files
+
+
+def test_only_an_empty_cell_of_a_text_is_missing(image_folder: Write) -> None:
+    folder = image_folder({f"{each}.png": 0 for each in "abc"})
+    (folder / "metadata.csv").write_text(
+        "file,category,size,n,nothing,only,yes,level\na.png,NA,NA,1,,NA,True,nan\nb.png,,1.5,2,,nan,False,low\n"
+        "c.png,face,n/a,3,,,True,null\n"
+    )
+    table = StimulusSet.from_folder(folder).metadata
+    assert table["category"].tolist()[::2] == ["NA", "face"] and table["category"].isna().tolist() == [0, 1, 0]
+    assert table["size"].dtype == np.float64 and table["size"].isna().tolist() == [1, 0, 1]
+    assert table["n"].tolist() == [1, 2, 3] and table["nothing"].isna().all() and table["yes"].dtype == bool
+    assert table["only"].tolist()[:2] == ["NA", "nan"] and table["level"].tolist() == ["nan", "low", "null"]
+    assert StimulusSet.from_folder(folder).where("category == 'NA'").ids == ("a.png",)
+
+
+def test_spaces_about_names_of_columns_are_left_out_once_said(
+    image_folder: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = image_folder({"a.png": 0})
+    (folder / "metadata.csv").write_text("file , stimulus_id,\tn\na.png,NA, 1\n")
+    shown = StimulusSet.from_folder(folder)
+    assert list(shown.metadata.columns) == ["file", "stimulus_id", "n"] and shown.ids == ("NA",)
+    assert caplog.text.count("spaces about the names of columns are left out, first 'file '") == 1
+
+
+def _zipped(folder: Path) -> Path:
+    return Path(shutil.make_archive(str(folder), "zip", folder.parent, folder.name))
+
+
+@pytest.mark.parametrize("place", [lambda folder: folder, _zipped], ids=["folder", "zip"])
+def test_images_that_no_row_names_are_said(
+    image_folder: Write, caplog: pytest.LogCaptureFixture, place: Callable[[Path], Path]
+) -> None:
+    folder = image_folder({**FILES, "mask.png": 5})
+    (folder / "notes.txt").write_text("no image")
+    (folder / "metadata.csv").write_text("file,mask\n./d.png,mask.png\nhouse/c.png,\n")
+    if place is _zipped:
+        (folder / "metadata.csv").write_text("file,mask\nimages/d.png,mask.png\nhouse/c.png,\n")
+    path = place(folder)
+    assert len(StimulusSet.from_folder(path)) == 2
+    assert f"2 image(s) of {path} are named by no row of metadata.csv, first 'face/a.PNG'" in caplog.text
+    caplog.clear()
+    table = StimulusSet.from_folder(path).metadata
+    caplog.clear()
+    StimulusSet.from_folder(path, table=table)
+    assert not caplog.text  # whoever passes a table chooses
+
+
+def test_all_named_and_very_many_files_are_silent(
+    image_folder: Write, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = image_folder(FILES)
+    (folder / "metadata.csv").write_text("file\n" + "\n".join(FILES) + "\n")
+    StimulusSet.from_folder(folder)
+    assert not caplog.text
+    (folder / "metadata.csv").write_text("file\nd.png\n")
+    monkeypatch.setattr(module, "_LOOKED_AT", 3)
+    assert len(StimulusSet.from_folder(folder)) == 1 and not caplog.text
+
+
+def test_files_of_other_kinds_beside_the_images_are_said(image_folder: Write, caplog: pytest.LogCaptureFixture) -> None:
+    folder = image_folder(FILES)
+    (folder / "notes.txt").write_text("no image")
+    assert len(StimulusSet.from_folder(folder)) == 4 and not caplog.text
+    for file in ("face/z.gif", "house/x.HEIC"):
+        shutil.copy(folder / "d.png", folder / file)
+    assert len(StimulusSet.from_folder(folder)) == 4
+    said = f"2 file(s) of {folder} are of another kind than its images and not shown, first 'face/z.gif'"
+    assert caplog.messages == [said]

@@ -117,7 +117,8 @@ def test_the_file_that_kills_workers_is_named(
     first, deadly, last = by_worker("image", ["value"], files)
     assert first[1] is not None and last[1] is not None
     assert deadly[0]["broken"] == (
-        f"image deadly is broken: the process that decodes it dies of it ({said}); --skip-broken leaves such images out"
+        f"image deadly is broken: the process that decodes it dies of it ({said}); "
+        "skip_broken=True (--skip-broken) leaves such images out"
     )
 
 
