@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from netphys.errors import AddressError, near
 
-__all__ = ["Query", "integer", "split_address"]
+__all__ = ["Query", "integer", "number", "split_address"]
 
 T = TypeVar("T")
 
@@ -90,3 +90,14 @@ def integer(low: int, high: int | None = None) -> Callable[[str], int]:
         return value
 
     return convert
+
+
+def number(text: str) -> float:
+    """Convert to a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError("a number is wanted") from None
+    if not 0 < value < float("inf"):
+        raise ValueError("above 0")
+    return value

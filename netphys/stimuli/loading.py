@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from netphys.addresses import Query, integer, split_address
+from netphys.addresses import Query, integer, number, split_address
 from netphys.errors import AddressError, StimulusError, near
 from netphys.stimuli.readers.kinds import CLIP_SUFFIXES
 from netphys.stimuli.stimulus_set import StimulusSet
@@ -18,6 +18,7 @@ from netphys.stimuli.stimulus_set import StimulusSet
 __all__ = ["as_stimuli", "load_stimuli"]
 
 _HDF5 = (".h5", ".hdf5", ".mat")
+_CLIPS = {"length": integer(1), "step": integer(1), "every": integer(1), "start": integer(0), "stop": integer(1)}
 
 
 def load_stimuli(address: str | Path, *, seed: int = 0, skip_broken: bool = False) -> StimulusSet:
@@ -29,7 +30,7 @@ def load_stimuli(address: str | Path, *, seed: int = 0, skip_broken: bool = Fals
         - a folder of images, sounds or texts, or a zip of one; ``fields=image=color,depth=depth:values`` names the
           columns of ``metadata.csv`` that hold files; ``left`` and ``right`` (and ``disparity``) make pairs for two
           eyes; ``length`` (and ``step``, ``every``) make clips of a folder of frames; ``rate`` resamples sounds
-        - a film (``.mp4`` ...), with ``length``, ``step``, ``every``
+        - a film (``.mp4`` ...), with ``length``, ``step``, ``every``, ``start``, ``stop``; ``frames=true``: frame by frame
         - an HDF5 file, ours or (``dataset``, ``ids``, ``order``) a stranger's
         - a BrainIO set: its CSV, with ``archive`` where the zip does not lie beside it
         - a text (``.txt``), with ``unit``
@@ -139,7 +140,7 @@ def _folder(path: Path, query: Query, skip_broken: bool) -> StimulusSet:
     fields = query.take("fields", _fields, None)
     left, right = (query.take(key, str, "") for key in ("left", "right"))
     disparity = query.take("disparity", str, "")
-    clips = _options(query, {"length": integer(1), "step": integer(1), "every": integer(1)})
+    clips = _options(query, {**_CLIPS, "frame_rate": number})
     rate = query.take("rate", integer(1, 1_000_000), None)
     chosen = [bool(left or right or disparity), bool(clips), rate is not None]
     if sum(chosen) > 1:
@@ -164,8 +165,8 @@ def _file(path: Path, query: Query, skip_broken: bool, frames: bool) -> Stimulus
     if suffix == ".csv":
         return StimulusSet.from_brainio(path, query.take("archive", str, None), skip_broken=skip_broken)
     if suffix in CLIP_SUFFIXES:
-        options = _options(query, dict.fromkeys(("length", "step", "every"), integer(1)))
-        return StimulusSet.from_video(path, frames=frames and not options, **options)
+        options = _options(query, _CLIPS)
+        return StimulusSet.from_video(path, frames=frames and not {"length", "every"} & options.keys(), **options)
     if suffix == ".txt":
         return StimulusSet.from_text(path, **_options(query, {"unit": str}))
     raise StimulusError(
