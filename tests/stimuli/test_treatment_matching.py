@@ -11,6 +11,7 @@ import torch
 from netphys.colorimetry import srgb_to_lab
 from netphys.errors import StimulusError
 from netphys.stimuli import StimulusSet
+from netphys.stimuli.treating.flat import is_ground
 from netphys.stimuli.treating.histograms import LEVELS, HistogramSum, ranked
 from netphys.stimuli.treating.spectra import amplitudes, rotational_average
 from netphys.stimuli.treating.step import Picture
@@ -151,6 +152,11 @@ def test_a_uniform_figure_is_refused_whatever_its_ground(text: str) -> None:
 
 
 # Flat regions
+
+
+def test_ground_is_ground_in_all_colours() -> None:
+    pixels = torch.tensor([[128, 128, 128], [128, 127, 126], [0, 127, 128]]).T[..., None] / 255
+    assert is_ground(pixels, 0.5)[:, 0].tolist() == [True, False, False]
 
 
 def _said(caplog: pytest.LogCaptureFixture, text: str, images: np.ndarray) -> list[str]:
