@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from netphys.devices import describe_device
 from netphys.networks import Network
 from netphys.provenance import code_digest, digest, provenance, versions
@@ -115,6 +117,7 @@ def what_made_it(
         stimuli_address=stimuli.address or "none: made in Python",
         treatment=stimuli.treatment or "none",
         targets=stimuli.targets,
+        clipped_share=_clipped_share(stimuli),
         degrees_seen=degrees,
         conversions=stimuli.conversions,
         seed=plan["seed"],
@@ -124,3 +127,9 @@ def what_made_it(
         tf32="tf32" in plan["numerics"].values() or (device.type == "cuda" and plan["numerics"]["matmul"] is True),
         batch_plan=f"batches of {plan['batch_size']} in order, the last one padded",
     )
+
+
+def _clipped_share(stimuli: StimulusSet) -> float | None:
+    """Average what a treatment clipped of the stimuli; None where nothing was treated."""
+    shares = stimuli.clipped() if "image" in stimuli.fields else None
+    return None if shares is None or np.isnan(shares).all() else float(np.nanmean(shares))

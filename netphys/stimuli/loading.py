@@ -30,7 +30,7 @@ def load_stimuli(address: str | Path, *, seed: int = 0, skip_broken: bool = Fals
         - a folder of images, sounds or texts, or a zip of one; ``fields=image=color,depth=depth:values`` names the
           columns of ``metadata.csv`` that hold files; ``left`` and ``right`` (and ``disparity``) make pairs for two
           eyes; ``length`` (and ``step``, ``every``) make clips of a folder of frames; ``rate`` resamples sounds
-        - a film (``.mp4`` ...), with ``length``, ``step``, ``every``, ``start``, ``stop``; ``frames=true``: frame by frame
+        - a film (``.mp4`` ...), with ``length``, ``step``, ``every``, ``start``, ``stop``; ``frames=true``: each frame
         - an HDF5 file, ours or (``dataset``, ``ids``, ``order``) a stranger's
         - a BrainIO set: its CSV, with ``archive`` where the zip does not lie beside it
         - a text (``.txt``), with ``unit``

@@ -17,7 +17,7 @@ import numpy as np
 
 from netphys.errors import OptionError, StimulusError, near
 from netphys.progress import bar
-from netphys.stimuli.sources import conversions_of, gathered
+from netphys.stimuli.sources import clipped_of, conversions_of, gathered, targets_of
 
 if TYPE_CHECKING:
     import torch
@@ -164,6 +164,15 @@ class OnDevice:
         """Say what was done to the files."""
         return conversions_of(self._source, self._rows[indices])
 
+    @property
+    def targets(self) -> dict[str, Any]:
+        """What a treatment measured."""
+        return targets_of(self._source)
+
+    def clipped(self, indices: np.ndarray, field: str) -> np.ndarray | None:
+        """Say what a treatment clipped."""
+        return clipped_of(self._source, self._rows[indices], field)
+
 
 def hold(stimuli: StimulusSet, device: str | torch.device = "auto", budget: int | None = None) -> StimulusSet:
     """Hold all images of a set on a device, as they are: uint8, float32 for generated ones.
@@ -198,8 +207,9 @@ def hold(stimuli: StimulusSet, device: str | torch.device = "auto", budget: int 
     allowed = _free(place) // 2 if budget is None else budget
     source = OnDevice(_read_all(stimuli, place, allowed), stimuli._source, stimuli._rows)
     return StimulusSet(
-        source, stimuli.metadata, name=stimuli.name, left_out=stimuli.left_out, treatment=stimuli.treatment
-    )
+        source, stimuli.metadata, name=stimuli.name, left_out=stimuli.left_out, treatment=stimuli.treatment,
+        address=stimuli.address,
+    )  # fmt: skip
 
 
 def _read_all(stimuli: StimulusSet, place: torch.device, allowed: int) -> torch.Tensor | list[torch.Tensor]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from netphys.errors import StimulusError
-from netphys.stimuli.sources import Source, conversions_of, gathered
+from netphys.stimuli.sources import Source, clipped_of, conversions_of, gathered, targets_of
 from netphys.stimuli.stimulus_set import StimulusSet
 
 __all__ = ["as_image", "frames_of"]
@@ -86,6 +86,13 @@ class _Renamed:
     def conversions(self, indices: np.ndarray) -> list[tuple[str, ...]]:
         return conversions_of(self._source, self._rows[indices])
 
+    @property
+    def targets(self) -> dict[str, Any]:
+        return targets_of(self._source)
+
+    def clipped(self, indices: np.ndarray, field: str) -> np.ndarray | None:
+        return clipped_of(self._source, self._rows[indices], self._field if field == "image" else field)
+
 
 class _Frames:
     """Frames of clips."""
@@ -111,3 +118,11 @@ class _Frames:
 
     def conversions(self, indices: np.ndarray) -> list[tuple[str, ...]]:
         return conversions_of(self._stimuli._source, self._stimuli._rows[self._clip[indices]])
+
+    @property
+    def targets(self) -> dict[str, Any]:
+        return self._stimuli.targets
+
+    def clipped(self, indices: np.ndarray, field: str) -> np.ndarray | None:
+        """Return the shares of whole clips."""
+        return clipped_of(self._stimuli._source, self._stimuli._rows[self._clip[indices]], self._field)

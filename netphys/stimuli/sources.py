@@ -17,14 +17,18 @@ from netphys.provenance import array_digest, digest
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Arrays", "Chain", "Generated", "Side", "Source", "conversions_of", "gathered", "value_digest"]
+__all__ = [
+    "Arrays", "Chain", "Generated", "Side", "Source", "clipped_of", "conversions_of", "gathered", "targets_of",
+    "value_digest",
+]  # fmt: skip
 
 
 class Source(Protocol):
     """Where stimuli come from.
 
     A source that changes files into pixels also has ``conversions(indices)``, a tuple of words a stimulus that say what
-    was done (``"grey repeated"``); a source without it did nothing.
+    was done (``"grey repeated"``); a source without it did nothing. One that treats pictures has ``targets``, what it
+    measured, and ``clipped(indices, field)``; a source of other sources hands these on.
     """
 
     @property
@@ -61,6 +65,17 @@ def conversions_of(source: Source, indices: np.ndarray) -> list[tuple[str, ...]]
     """Say what a source did to the files of some stimuli, words for each."""
     said = getattr(source, "conversions", None)
     return [()] * len(indices) if said is None else said(indices)
+
+
+def clipped_of(source: Source, indices: np.ndarray, field: str) -> np.ndarray | None:
+    """Say what share of some stimuli's values a treatment clipped, nan where they were not read; None: no treatment."""
+    said = getattr(source, "clipped", None)
+    return None if said is None or field not in source.fields else said(indices, field)
+
+
+def targets_of(*sources: Source) -> dict[str, Any]:
+    """Gather what treatments measured."""
+    return {text: target for each in sources for text, target in (getattr(each, "targets", None) or {}).items()}
 
 
 class Arrays:
@@ -175,6 +190,17 @@ class Chain:
     def conversions(self, indices: np.ndarray) -> list[tuple[str, ...]]:
         return self._each(indices, conversions_of)
 
+    @property
+    def targets(self) -> dict[str, Any]:
+        return targets_of(*self._sources)
+
+    def clipped(self, indices: np.ndarray, field: str) -> np.ndarray | None:
+        answers = self._each(
+            indices,
+            lambda source, rows: [None] * len(rows) if (said := clipped_of(source, rows, field)) is None else said,
+        )
+        return None if all(each is None for each in answers) else np.array(answers, dtype=np.float64)
+
     def _each(self, indices: np.ndarray, ask: Callable[[Source, np.ndarray], Sequence[Any]]) -> list[Any]:
         """Ask each source once for its stimuli, and put the answers into the order asked for."""
         answers: list[Any] = [None] * len(indices)
@@ -205,6 +231,14 @@ class Side:
 
     def digests(self, indices: np.ndarray) -> list[Any]:
         return [list(each) for each in zip(*(source.digests(rows[indices]) for source, rows in self._parts))]
+
+    @property
+    def targets(self) -> dict[str, Any]:
+        return targets_of(*(source for source, _ in self._parts))
+
+    def clipped(self, indices: np.ndarray, field: str) -> np.ndarray | None:
+        source, rows = self._parts[self._of[field]]
+        return clipped_of(source, rows[indices], field)
 
     def conversions(self, indices: np.ndarray) -> list[tuple[str, ...]]:
         said = [conversions_of(source, rows[indices]) for source, rows in self._parts]

@@ -15,11 +15,12 @@ import torch
 from netphys.colours import colours_of
 from netphys.errors import OptionError, StimulusError, near
 from netphys.progress import bar
+from netphys.stimuli.sources import clipped_of
 from netphys.stimuli.treating.histograms import LEVELS, HistogramSum
 from netphys.stimuli.treating.light import Grey
 from netphys.stimuli.treating.spectra import SpectrumSum, amplitudes, rotational_average
 from netphys.stimuli.treating.step import Picture
-from netphys.stimuli.treating.treated import PICTURES, Treated
+from netphys.stimuli.treating.treated import PICTURES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,8 +82,8 @@ def statistics(stimuli: StimulusSet, *, field: str | None = None, channel: str =
     rows = [_measured(planes) for planes in _planes(stimuli, field, channel)]
     frame = pd.DataFrame(rows)
     frame.insert(0, "stimulus_id", stimuli.ids)
-    source = stimuli._source
-    frame["clipped"] = source.clipped(stimuli._rows, field) if isinstance(source, Treated) else np.nan
+    clipped = clipped_of(stimuli._source, stimuli._rows, field)
+    frame["clipped"] = np.nan if clipped is None else clipped
     return frame
 
 

@@ -18,7 +18,7 @@ from netphys.matching import require_unique
 from netphys.provenance import digest
 from netphys.stimuli.conditions import positions_in, rows_that_meet
 from netphys.stimuli.readers.folder import Found, read_folder
-from netphys.stimuli.sources import Arrays, Source, conversions_of
+from netphys.stimuli.sources import Arrays, Source, clipped_of, conversions_of, targets_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -268,7 +268,19 @@ class StimulusSet:
     @property
     def targets(self) -> dict[str, Any]:
         """What a treatment measured on the set: step → its targets; empty where nothing was measured."""
-        return dict(getattr(self._source, "targets", None) or {})
+        return targets_of(self._source)
+
+    def clipped(self, field: str = "image") -> np.ndarray | None:
+        """Share of each stimulus' values that its treatment clipped to [0, 1], float (stimulus,); reads what was not.
+
+        None where nothing was treated; nan for stimuli that were not.
+        """
+        said = clipped_of(self._source, self._rows, field)
+        if said is None:
+            return None
+        for _ in self.subset(np.isnan(said)).batches(field=field) if np.isnan(said).any() else ():
+            pass
+        return clipped_of(self._source, self._rows, field)
 
     @property
     def conversions(self) -> dict[str, int]:

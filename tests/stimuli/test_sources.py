@@ -131,3 +131,17 @@ def test_treatments_of_what_comes_together_are_said() -> None:
     assert both.metadata["treatment"].tolist() == ["none", "none", "contrast(0.5)", "contrast(0.5)"]
     sounds = StimulusSet.from_arrays(fields={"sound": np.zeros((2, 4), np.float32)}, ids=["c", "d"])
     assert sounds.join(treated).treatment == "contrast(0.5)" and treated.join(sounds).treatment == "contrast(0.5)"
+
+
+def test_what_a_treatment_measured_and_clipped_is_handed_on_by_sources_of_sources() -> None:
+    treated = _set("abcd").treated("grey() | luminance() | contrast(3)")
+    targets = treated.targets["luminance()"]
+    shares = treated.clipped()
+    assert set(targets) == {"mean", "sd"} and shares is not None and (shares > 0.01).all()
+    sounds = StimulusSet.from_arrays(fields={"sound": np.zeros((4, 9), np.float32)}, ids=list("abcd"))
+    plain = StimulusSet.from_arrays(PIXELS[:1], ids=["e"])
+    for each in (treated[[3, 0]], treated.held("cpu")[[3, 0]], treated.join(sounds)[[3, 0]], (plain + treated)[[4, 1]]):
+        assert each.targets["luminance()"] == targets
+        np.testing.assert_allclose(each.clipped(), shares[[3, 0]])
+        np.testing.assert_allclose(each.statistics()["clipped"], shares[[3, 0]])
+    assert plain.clipped() is None and plain.targets == {} and np.isnan((plain + treated).clipped()[0])
