@@ -241,6 +241,7 @@ def treat(stimuli: StimulusSet, treatment: Treatment | str, *, like: StimulusSet
         name=stimuli.name,
         left_out=stimuli.left_out,
         treatment=_appended(stimuli.treatment, made),
+        address=stimuli.address,
     )
 
 
