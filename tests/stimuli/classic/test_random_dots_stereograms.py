@@ -155,7 +155,7 @@ def _told_apart(first: np.ndarray, second: np.ndarray) -> float:
 def test_a_classifier_of_one_eye_alone_is_at_chance(shape: str, n: int) -> None:
     figure = stereograms(n, disparity=6, shape=shape, size=SIDE, seed=3)  # type: ignore[arg-type]
     ground = stereograms(n, disparity=0, size=SIDE, seed=4)
-    # Three standard errors. That of a share of 2 n, times 1.45: folds share their training pictures, and ground told from
+    # Three standard errors: of a share of 2 n, times 1.45, since folds share pictures to learn from; ground told from
     # ground (16 pairs of 500) gave a standard deviation of .023 where the share alone has .016
     chance = 3 * 1.45 / np.sqrt(4 * 2 * n)
     for field in ("left", "right"):
