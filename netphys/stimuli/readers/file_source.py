@@ -17,7 +17,7 @@ import numpy as np
 
 from netphys.errors import StimulusError
 from netphys.progress import bar
-from netphys.stimuli.readers.decoding import LEAVES_OUT
+from netphys.stimuli.readers.decoding import LEAVES_OUT, Place
 from netphys.stimuli.readers.kinds import decode_file
 from netphys.stimuli.readers.shelves import Shelf
 from netphys.stimuli.readers.worker_pool import by_worker, n_cores, n_workers
@@ -27,15 +27,16 @@ __all__ = ["FileSource"]
 
 log = logging.getLogger(__name__)
 
-_THREADS = 4  # at least, twice at most: PIL decodes without Python's lock, but a tenth of its time is spent holding it
-_SMALL_BYTES = 1 << 16  # decoded: an image of 64 pixels holds the lock most of its time, and threads make it slower
+_THREADS = (2, 8)  # at least, at most: one a core; on two cores four are no faster, and cost a tenth more
+_SMALL_BYTES = 1 << 16  # decoded: an image of 64 or 128 pixels holds Python's lock most of its time, threads only wait
 _CACHE_BYTES = 1 << 29  # sets that decode to half a gigabyte are kept, so that digest and recording decode once
+_BLOCK_BYTES = 1 << 28  # of a batch whose memory is taken when its first image is known
 _LOOKED_AT = 64  # files by which the decoded size of a set is estimated
 _AT_ONCE_BYTES = 1 << 22  # of files that a worker is given together
 _PART = 64  # files that are decoded before the next ones are asked for
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Decoded:
     """One file, decoded: what was wanted of it."""
 
@@ -73,8 +74,12 @@ class FileSource:
         wanted = [int(index) for index in indices]
         kept = self._kept.of(field, wanted)
         missing = [index for index in dict.fromkeys(wanted) if index not in kept]
-        fresh = {index: each.value for index, each in zip(missing, self._decoded(field, missing), strict=True)}
-        return gathered([fresh[index] if index in fresh else kept[index] for index in wanted])
+        block = _Block(len(wanted)) if len(missing) == len(wanted) and not self._kept.wants(field) else None
+        fresh = {
+            index: each.value for index, each in zip(missing, self._decoded(field, missing, block=block), strict=True)
+        }
+        values = [fresh[index] if index in fresh else kept[index] for index in wanted]
+        return gathered(values) if block is None else block.gathered(values)
 
     def digests(self, indices: np.ndarray) -> list[Any]:
         self._look_at(indices, digest=True)
@@ -123,42 +128,55 @@ class FileSource:
                 on_broken(index, each)
         return [index for index in part if index not in broken]
 
-    def _decoded(self, field: str, indices: list[int], digest: bool = False, *, whole: bool = True) -> list[Any]:
+    def _decoded(
+        self,
+        field: str,
+        indices: list[int],
+        digest: bool = False,
+        *,
+        whole: bool = True,
+        block: _Block | None = None,
+    ) -> list[Any]:
         """Decode files of a field, side by side; a broken one is raised, or where it need not be `whole` an answer."""
         kind, names = self._files[field]
         small = self._kept.mean_bytes(field) < _SMALL_BYTES
         n_processes = n_workers(len(self), kind, small=small)
-        n_threads = 1 if small else min(max(n_cores(), _THREADS), 2 * _THREADS)
-        value = not digest or self._kept.wants(field)  # a digest alone is not worth the way of its pixels
+        n_threads = 1 if small else min(max(n_cores(), _THREADS[0]), _THREADS[1])
+        keeps = self._kept.wants(field)
+        value = not digest or keeps  # a digest alone is not worth the way of its pixels
         wants = [*["value"] * value, *["digest"] * digest]
 
-        def some(part: Sequence[int]) -> list[_Decoded | StimulusError]:
-            decode = self._by_worker if n_processes else self._here
-            return decode(kind, [names[index] for index in part], wants)
+        def some(places: Sequence[int]) -> list[_Decoded | StimulusError]:
+            files = [names[indices[place]] for place in places]
+            if n_processes:
+                return self._by_worker(kind, files, wants)
+            spots = [block.place(place) if block is not None and kind == "image" else None for place in places]
+            return [self._one_here(kind, file, wants, spot) for file, spot in zip(files, spots)]
 
-        parts = _split(indices, n_processes or n_threads)
+        parts = _split(range(len(indices)), n_processes or n_threads)
         if len(parts) < 2:
             answers = [each for part in parts for each in some(part)]
         else:
-            with ThreadPoolExecutor(len(parts)) as pool:
-                answers = [each for part in pool.map(some, parts) for each in part]
+            with ThreadPoolExecutor(len(parts) - 1) as pool:  # the last part is decoded by this thread
+                others = [pool.submit(some, part) for part in parts[:-1]]
+                last = some(parts[-1])
+                answers = [*(each for other in others for each in other.result()), *last]
         for index, each in zip(indices, answers, strict=True):
             if isinstance(each, _Decoded):
                 self._seen[field].add(index, each)
-                if value:
+                if keeps:
                     self._kept.add(field, index, each.value)
             elif whole:
                 raise each
         return answers
 
-    def _here(self, kind: str, names: Sequence[str], wants: Sequence[str]) -> list[_Decoded | StimulusError]:
-        """Decode files in this process."""
-        return [self._one_here(kind, name, wants) for name in names]
-
-    def _one_here(self, kind: str, name: str, wants: Sequence[str]) -> _Decoded | StimulusError:
+    def _one_here(
+        self, kind: str, name: str, wants: Sequence[str], place: Place | None = None
+    ) -> _Decoded | StimulusError:
+        """Decode a file in this process."""
         try:
             with self._shelf.open(name) as file:
-                value, words = decode_file(kind, file, name)
+                value, words = decode_file(kind, file, name, **({} if place is None else {"place": place}))
         except StimulusError as error:
             return error
         except OSError as error:
@@ -182,6 +200,43 @@ class FileSource:
                     found[asked] = _understood(said, value) or self._one_here(kind, asked, wants)
                 contents = []
         return [found[name] for name in names]
+
+
+class _Block:
+    """Memory of a batch of images, taken when the size of its first one is known; they are decoded into it.
+
+    It is numpy's, which asks for large pages: the 18 MB of 32 photographs are fresh memory, whose pages of 4 kB take
+    longer to get than to fill.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._n, self._lock = n, threading.Lock()
+        self._pixels: np.ndarray | None = None
+
+    def place(self, index: int) -> Place:
+        """Return what gives the place of an image of a shape; None where the batch is of another."""
+
+        def of(shape: tuple[int, ...]) -> np.ndarray | None:
+            with self._lock:
+                if self._pixels is None and self._n * np.prod(shape, dtype=np.int64) > _BLOCK_BYTES:
+                    return None  # the first image may be the only large one
+                if self._pixels is None:
+                    self._pixels = np.empty((self._n, *shape), dtype=np.uint8)
+            return self._pixels[index] if self._pixels.shape[1:] == shape else None
+
+        return of
+
+    def gathered(self, values: Sequence[Any]) -> Any:
+        """Gather a batch; what lies elsewhere is brought here."""
+        import torch
+
+        pixels = self._pixels
+        if pixels is None or any(each.shape != pixels.shape[1:] or each.dtype != pixels.dtype for each in values):
+            return gathered(values)
+        for index, each in enumerate(values):
+            if each.base is not pixels:
+                pixels[index] = each
+        return torch.from_numpy(pixels)
 
 
 def _understood(said: Mapping[str, Any], value: np.ndarray | None) -> _Decoded | StimulusError | None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
+from types import ModuleType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -65,15 +67,15 @@ def kind_of(file: str) -> str | None:
     return next((kind.name for kind in KINDS.values() if suffix in kind.suffixes), None)
 
 
-def decode_file(kind: str, file: BinaryIO, name: str) -> tuple[Any, tuple[str, ...]]:
-    """Decode an open file of a kind; the value, and words for what was done to it.
+def decode_file(kind: str, file: BinaryIO, name: str, **options: Any) -> tuple[Any, tuple[str, ...]]:
+    """Decode an open file of a kind; the value, and words for what was done to it. `options` are those of its decoder.
 
     Raises
     ------
     StimulusError
         If it is broken, or another kind of file.
     """
-    return _decoder(kind)(file, name=name)
+    return _decoder(kind)(file, name=name, **options)
 
 
 def field_columns(fields: Mapping[str, str], table: Mapping[str, Any], *, name: str) -> list[FieldColumn]:
@@ -116,4 +118,10 @@ def values_with_words(file: BinaryIO, *, name: str) -> tuple[np.ndarray, tuple[s
 
 def _decoder(kind: str) -> Callable[..., tuple[Any, tuple[str, ...]]]:
     found = KINDS[kind]
-    return getattr(importlib.import_module(f"netphys.stimuli.readers.{found.module}"), found.function)
+    return getattr(_module(found.module), found.function)
+
+
+@lru_cache
+def _module(name: str) -> ModuleType:
+    """Import a reader, when it is first needed."""
+    return importlib.import_module(f"netphys.stimuli.readers.{name}")

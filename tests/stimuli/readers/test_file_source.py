@@ -32,9 +32,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     real = module.decode_file
 
-    def counted(kind: str, file: object, name: str) -> object:
+    def counted(kind: str, file: object, name: str, **options: object) -> object:
         names.append(name)
-        return real(kind, file, name)
+        return real(kind, file, name, **options)
 
     monkeypatch.setattr(module, "decode_file", counted)
     return names
@@ -81,6 +81,34 @@ def test_the_estimate_is_checked_by_what_comes(image_folder: Write, monkeypatch:
     assert _kept(shown) == 64
     shown.images(range(64, 84))
     assert _kept(shown) == 0
+
+
+@pytest.mark.parametrize("block_bytes", [1 << 28, 0])
+def test_batches_that_are_decoded_in_place_have_the_same_bits(
+    image_folder: Write, monkeypatch: pytest.MonkeyPatch, block_bytes: int
+) -> None:
+    folder = image_folder({f"{index}.png": index for index in range(6)}, size=(97, 131))  # by planes, by two threads
+    rng = np.random.default_rng(1)
+    Image.fromarray(rng.integers(0, 65536, (97, 131), dtype=np.uint16)).save(folder / "6-deep.png")
+    Image.fromarray(rng.integers(0, 256, (97, 131, 4), dtype=np.uint8)).save(folder / "7-alpha.png")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(rng.integers(0, 256, (131, 97, 3), dtype=np.uint8)).save(folder / "8-turned.png", exif=turned)
+    Image.fromarray(rng.integers(0, 256, (131, 97, 3), dtype=np.uint8)).save(folder / "9-other.png")
+    expected = StimulusSet.from_folder(folder).images(range(10))
+    monkeypatch.setattr(module, "_CACHE_BYTES", 0)
+    monkeypatch.setattr(module, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(module, "_BLOCK_BYTES", block_bytes)
+    shown = StimulusSet.from_folder(folder)
+    for _ in range(2):  # the first look still keeps what it decodes
+        for rows in (range(9), [8, 3, 7], [5, 5, 6], range(10), [9, 0]):
+            got = shown.images(rows)
+            assert isinstance(got, list) == (9 in rows)
+            assert all(torch.equal(one, expected[row]) for one, row in zip(got, rows, strict=True))
+    assert not torch.equal(shown.images([0])[0], expected[1])  # control
+    first = shown.images([0, 1])
+    first[:] = 0
+    assert torch.equal(shown.images([0])[0], expected[0])
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
