@@ -18,7 +18,7 @@ from netphys.progress import bar
 from netphys.stimuli.sources import clipped_of
 from netphys.stimuli.treating.histograms import LEVELS, HistogramSum
 from netphys.stimuli.treating.light import Grey
-from netphys.stimuli.treating.spectra import SpectrumSum, amplitudes, rotational_average
+from netphys.stimuli.treating.spectra import SpectrumSum, amplitudes, frequencies, rotational_average
 from netphys.stimuli.treating.step import Picture
 from netphys.stimuli.treating.treated import PICTURES
 
@@ -33,6 +33,7 @@ __all__ = ["mean_histogram", "mean_spectrum", "plot_histograms", "plot_spectra",
 _CHUNK = 16  # stimuli read at once
 _CHANNELS = {"grey": Grey(), "lightness": Grey("lightness")}
 _STYLES = ("-", (0, (4, 2)), (0, (1, 1)))  # what lies below shows through: matched sets lie on one another
+_LEVEL = 1e-3  # slope below which a power law has its mean where the mean logarithm is, to 1e-5
 _UNIFORM = 1e-6  # standard deviation below which there is no spectrum but rounding
 
 
@@ -55,7 +56,7 @@ def statistics(stimuli: StimulusSet, *, field: str | None = None, channel: str =
         One row a stimulus: ``stimulus_id``; ``mean``, ``sd`` (divided by the number of pixels), ``min``, ``max``;
         ``rms_contrast``, sd / mean; ``michelson``, (max - min) / (max + min); ``slope`` of the logarithm of the
         rotational average of the amplitude spectrum over the logarithm of the frequency, 1 cycle per shorter side to
-        half its pixels, each radius weighing the same (1/f: -1); ``saturated``, the share of pixels at 0 or 1;
+        half its pixels, each radius weighing the same (1/f: -1, exactly); ``saturated``, the share of pixels at 0 or 1;
         ``clipped``, the share of values that a treatment left outside [0, 1] (nan where none was done).
 
     Raises
@@ -230,11 +231,22 @@ def _measured(planes: np.ndarray) -> dict[str, float]:
 
 
 def _slope(plane: np.ndarray) -> float:
-    """Fit a line to the logarithms of a rotational average; nan where there is no spectrum."""
+    """Fit a line to the logarithms of a rotational average; nan where there is no spectrum.
+
+    A radius holds frequencies of half a cycle below to half a cycle above it. It stands at the one at which a power law
+    has its mean over them: with the mean of their logarithms first, then twice with the slope that was found.
+    """
     radius = np.arange(1, min(plane.shape) // 2 + 1)
     if plane.std() < _UNIFORM or len(radius) < 2:
         return np.nan
-    average = rotational_average(amplitudes(plane), (plane.shape[0], plane.shape[1]))[radius]
+    shape = (plane.shape[0], plane.shape[1])
+    average = rotational_average(amplitudes(plane), shape)[radius]
     if (average <= 0).any():
         return np.nan
-    return float(np.polyfit(np.log(radius), np.log(average), 1)[0])
+    cycles = np.log(np.maximum(frequencies(shape) * min(shape), 0.5))  # 0.5: the mean, which no radius holds
+    slope, place = 0.0, rotational_average(cycles, shape)[radius]
+    for _ in range(3):
+        if abs(slope) > _LEVEL:
+            place = np.log(rotational_average(np.exp(slope * cycles), shape)[radius]) / slope
+        slope = float(np.polyfit(place, np.log(average), 1)[0])
+    return slope

@@ -10,6 +10,7 @@ import torch
 from netphys.errors import OptionError, StimulusError
 from netphys.stimuli import StimulusSet
 from netphys.stimuli.statistics import mean_histogram, mean_spectrum, plot_histograms, plot_spectra, statistics
+from netphys.stimuli.treating.spectra import amplitudes, rotational_average
 from netphys.stimuli.treatment import treat
 
 
@@ -48,6 +49,24 @@ def test_the_slope_of_noise(slope: float) -> None:
     spectrum = mean_spectrum(StimulusSet.from_arrays(_noise(slope)))
     assert list(spectrum["cycles"]) == list(range(1, 33))
     assert np.polyfit(np.log(spectrum["cycles"]), np.log(spectrum["amplitude"]), 1)[0] == pytest.approx(slope, abs=0.1)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (32, 32), (31, 31), (64, 64), (128, 128), (48, 100)])
+@pytest.mark.parametrize("slope", [0.0, -0.5, -1.0, -2.0])
+def test_the_slope_of_an_exact_power_law_is_its_own(slope: float, shape: tuple[int, int]) -> None:
+    radius = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None])
+    radius[0, 0] = 1
+    phase = np.angle(np.fft.rfft2(np.random.default_rng(0).random(shape)))
+    plane = np.fft.irfft2(radius**slope * np.exp(1j * phase), s=shape)
+    plane = 0.5 + 0.1 * (plane - plane.mean()) / plane.std()
+    image = np.broadcast_to(plane, (1, 3, *shape)).clip(0, 1).astype(np.float32)
+    found = statistics(StimulusSet.from_arrays(image))["slope"][0]
+    clipped = (plane != plane.clip(0, 1)).sum()
+    assert not clipped and found == pytest.approx(slope, abs=1e-3)  # float32 adds white noise of 1e-8
+    cycles = np.arange(1, min(shape) // 2 + 1)
+    average = rotational_average(amplitudes(plane), shape)[cycles]
+    of_radii = np.polyfit(np.log(cycles), np.log(average), 1)[0]
+    assert abs(of_radii - slope) > 0.01 or slope > -1 or min(shape) > 100  # control: whole radii are biased
 
 
 def test_what_has_no_contrast_has_no_slope() -> None:

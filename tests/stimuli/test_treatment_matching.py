@@ -78,28 +78,6 @@ def test_a_given_mean_and_contrast() -> None:
     assert abs(_planes(_all(other)).mean() - _planes(_greys()).mean()) > 0.005  # control: another set's target
 
 
-def test_figures_on_a_ground_are_matched_without_it() -> None:
-    images = _greys()
-    images[:, :, :10] = 128  # a ground of an 8-bit mean grey
-    images[0, :, 10:20] = 128
-    figures = [each[0][each[0] != 128] / 255 for each in images]
-    matched = _all(treat(StimulusSet.from_arrays(images), "luminance(ground=0.5)"))
-    for before, after in zip(images, matched):
-        assert np.allclose(after[0][before[0] == 128], 128 / 255, atol=1e-7)
-        figure = after[0][before[0] != 128]
-        within = np.abs(before[0].astype(int) - 127.5) > 1  # 127 is ground, too
-        figure = after[0][within]
-        assert figure.mean() == pytest.approx(_of_figures(images, np.mean), abs=1e-6)
-        assert figure.std() == pytest.approx(_of_figures(images, np.std), abs=1e-6)
-    whole = _all(treat(StimulusSet.from_arrays(images), "luminance()"))  # control: the ground moves
-    assert np.ptp(whole[:, 0, 0, 0]) > 0.01 and len(figures) == 6
-
-
-def _of_figures(images: np.ndarray, measure: object) -> float:
-    inside = [each[0][np.abs(each[0].astype(int) - 127.5) > 1] / 255 for each in images]
-    return float(np.mean([measure(each) for each in inside]))
-
-
 def test_lightness_is_matched_and_colours_are_kept() -> None:
     images = _colours()
     treated = treat(StimulusSet.from_arrays(images), "luminance(channel=lightness)")

@@ -11,7 +11,7 @@ from torch import Tensor
 from netphys.stimuli.treating.histograms import commonest
 from netphys.stimuli.treating.step import Picture
 
-__all__ = ["FlatRegions", "is_ground"]
+__all__ = ["FlatRegions", "is_ground", "same_ground"]
 
 _HALF_LEVEL = 0.505 / 255  # nearer to the ground than this is its 8-bit value; 127 and 128 are both of mean grey 0.5
 _MANY = 0.2  # share of a picture's pixels
@@ -20,6 +20,11 @@ _MANY = 0.2  # share of a picture's pixels
 def is_ground(values: Tensor, ground: float) -> np.ndarray:
     """Say which pixels (y, x) of a picture (3, y, x) are ground: in all colours, to half of an 8-bit level."""
     return ((values - ground).abs() <= _HALF_LEVEL).all(0).numpy()
+
+
+def same_ground(value: float, ground: float) -> bool:
+    """Say whether pixels of a value are ground."""
+    return abs(value - ground) <= _HALF_LEVEL
 
 
 class FlatRegions:
@@ -56,9 +61,10 @@ class FlatRegions:
         """What is to be said, in a line; empty where there is nothing."""
         if not self._flat:
             return ""
+        pictures = "1 picture" if self._n == 1 else f"{self._n} pictures"
         pixels = "pixels" if self._ground is None else "pixels that are not ground"
         return (
-            f"{self._step}: in {self._flat} of {self._n} pictures more than a fifth of the {pixels} have one value, "
+            f"{self._step}: in {self._flat} of {pictures} more than a fifth of the {pixels} have one value, "
             f"and become noise (first: {self._first}){self._hint}"
         )
 

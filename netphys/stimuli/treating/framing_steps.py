@@ -11,6 +11,7 @@ from torch import Tensor
 
 from netphys.errors import StimulusError
 from netphys.framing import INTERPOLATIONS, cropped, padded, resized, resized_size
+from netphys.stimuli.treating.flat import same_ground
 from netphys.stimuli.treating.step import Picture, Step, a_size, number, one_of, option, or_none, whole
 
 __all__ = ["Crop", "Field", "Flip", "Move", "Pad", "Resize", "Rotate"]
@@ -25,7 +26,16 @@ class Move(Step):
     moves: ClassVar[bool] = True
 
     def apply(self, picture: Picture, target: Any = None) -> Picture:
-        return self.move(picture)
+        figures = {ground: self._followed(picture, ground) for ground in picture.figures}
+        return replace(self.move(picture), figures=figures)
+
+    def _followed(self, picture: Picture, ground: float) -> Tensor:
+        """Let a figure follow; what is added around is ground where it has that value, else figure."""
+        figure, around = picture.figures[ground], getattr(self, "ground", ground)
+        inverted = not same_ground(around, ground)
+        shape = (figure ^ inverted).to(torch.float64)[None]
+        moved = self.move(Picture(shape, picture.name, picture.pixels_per_degree), is_map=True)
+        return (moved.values[0] > 0.5) ^ inverted
 
     def move(self, picture: Picture, *, is_map: bool = False) -> Picture:
         """Do it to a picture; or to a map of it, whose values are not mixed (nearest neighbour) and 0 outside."""

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from netphys.seeds import generator
+from netphys.stimuli.treating.steady import rounded
 
 __all__ = ["LEVELS", "HistogramSum", "MeanHistogram", "commonest", "histogram_of", "ranked"]
 
@@ -51,7 +52,7 @@ class MeanHistogram:
         The k-th (from 0) is the quantile at (k + 1/2) / n.
         """
         if n not in self._values:
-            wanted = (np.arange(n) + 0.5) / n - 1e-9  # rounding of the sums must not skip a level
+            wanted = (np.arange(n) + 0.5) / n - 1e-9  # rounding of the sums, 5e-10, must not skip a level
             level = np.searchsorted(self.cumulated, wanted).clip(max=LEVELS - 1)
             self._values[n] = level / (LEVELS - 1)
         return self._values[n]
@@ -81,7 +82,7 @@ class HistogramSum:
     def mean(self, notice: str = "") -> MeanHistogram:
         """Return the mean: each picture weighs the same, whatever its size."""
         shares = sum(self._counts[n] / n for n in sorted(self._counts)) / self._n
-        return MeanHistogram(np.cumsum(shares), notice)
+        return MeanHistogram(rounded(np.cumsum(shares)), notice)
 
 
 def histogram_of(plane: np.ndarray) -> np.ndarray:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from netphys.colorimetry import lab_to_srgb, lightness
 from netphys.errors import OptionError
+from netphys.stimuli.treating.steady import by_blocks
 from netphys.stimuli.treating.step import Picture, Step, number, one_of, option
 
 __all__ = ["LUMA", "Aperture", "Brightness", "Clip", "Contrast", "Grey"]
@@ -34,11 +37,8 @@ class Grey(Step):
 
     def apply(self, picture: Picture, target: Any = None) -> Picture:
         if self.weights != "luma":
-            light = lightness(picture.values[None])[0, 0]
-            if self.weights == "lightness":
-                return picture.with_values(light / 100)
-            lab = torch.stack([light, torch.zeros_like(light), torch.zeros_like(light)])
-            return picture.with_values(lab_to_srgb(lab[None], clip=False)[0].mean(0))
+            made = by_blocks(_light if self.weights == "lightness" else _linear_grey, picture.values)
+            return picture.with_values(made[0].to(picture.values.dtype))
         if picture.is_grey:  # the weights sum to 1 but for rounding; what is grey stays to the last bit
             return picture
         red, green, blue = picture.values
@@ -71,7 +71,7 @@ class Contrast(Step):
 
     def apply(self, picture: Picture, target: Any = None) -> Picture:
         values = picture.values
-        about = values.to(torch.float64).mean().to(values.dtype) if isinstance(self.about, str) else self.about
+        about = float(values.numpy().mean(dtype=np.float64)) if isinstance(self.about, str) else self.about
         return picture.with_values(about + self.factor * (values - about))
 
 
@@ -131,15 +131,17 @@ class Aperture(Step):
     def apply(self, picture: Picture, target: Any = None) -> Picture:
         radius, edge = (picture.in_pixels(each, self.unit, "aperture") for each in (self.diameter / 2, self.edge))
         height, width = picture.size
-        y = torch.arange(height, dtype=torch.float64)[:, None] - (height - 1) / 2
-        x = torch.arange(width, dtype=torch.float64)[None] - (width - 1) / 2
-        distance = torch.sqrt(x * x + y * y)
+        y = np.arange(height)[:, None] - (height - 1) / 2
+        x = np.arange(width)[None] - (width - 1) / 2
+        distance = np.sqrt(x * x + y * y)
         if edge:
-            window = 0.5 * (1 + torch.cos(torch.pi * ((distance - radius + edge) / edge).clamp(0, 1)))
+            shape = 0.5 * (1 + np.cos(np.pi * ((distance - radius + edge) / edge).clip(0, 1)))
         else:
-            window = (distance <= radius).to(torch.float64)
-        window = window.to(picture.values.dtype)
-        return picture.with_values(self.ground + window * (picture.values - self.ground))
+            shape = (distance <= radius).astype(float)
+        window = torch.from_numpy(shape).to(picture.values.dtype)
+        shown = picture.with_values(self.ground + window * (picture.values - self.ground))
+        inside = window > 0
+        return replace(shown, figures={ground: each & inside for ground, each in shown.figures.items()})
 
 
 @dataclass(frozen=True)
@@ -150,3 +152,15 @@ class Clip(Step):
 
     def apply(self, picture: Picture, target: Any = None) -> Picture:
         return picture.with_values(picture.values.clamp(0, 1))
+
+
+def _light(srgb: Tensor) -> Tensor:
+    """Return CIE lightness / 100, (1, 1, 1, pixels)."""
+    return lightness(srgb) / 100
+
+
+def _linear_grey(srgb: Tensor) -> Tensor:
+    """Return the grey of equal luminance, (1, 1, 1, pixels)."""
+    light = lightness(srgb)
+    none = torch.zeros_like(light)
+    return lab_to_srgb(torch.cat([light, none, none], 1), clip=False)[:, 1:2]

@@ -12,17 +12,19 @@ doi:10.3758/BRM.42.3.671.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from netphys.colorimetry import lab_to_srgb, srgb_to_lab
 from netphys.errors import StimulusError
 from netphys.stimuli.treating.flat import FlatRegions, is_ground
 from netphys.stimuli.treating.histograms import HistogramSum, MeanHistogram
 from netphys.stimuli.treating.spectra import MeanSpectrum, SpectrumSum
+from netphys.stimuli.treating.steady import by_blocks, rounded
 from netphys.stimuli.treating.step import Picture, Step, Target, number, one_of, option, or_none, whole
 
 __all__ = ["Histogram", "Joint", "Luminance", "Rescale", "Spectrum"]
@@ -85,17 +87,21 @@ class Matching(Step):
         return True
 
     def apply(self, picture: Picture, target: Any = None) -> Picture:
+        ground = getattr(self, "ground", None)
+        if ground is not None:  # whatever becomes of it, the figure of later steps is this one
+            figure = torch.from_numpy(self._figure(picture, ground))
+            picture = replace(picture, figures={**picture.figures, ground: figure})
         if self.channel == "grey":
             return picture.with_values(self._changed(_grey(picture, self.keyword), picture, target))
-        lab = srgb_to_lab(picture.values.to(torch.float64)[None])[0]
+        lab = by_blocks(srgb_to_lab, picture.values)
         lab[0] = 100 * torch.from_numpy(self._changed(lab[0].numpy() / 100, picture, target))
-        return picture.with_values(lab_to_srgb(lab[None], clip=False)[0])
+        return picture.with_values(by_blocks(lambda each: lab_to_srgb(each, clip=False), lab))
 
     def _plane(self, picture: Picture) -> np.ndarray:
         """Return what is matched, float64 (y, x)."""
         if self.channel == "grey":
             return _grey(picture, self.keyword)
-        return srgb_to_lab(picture.values.to(torch.float64)[None])[0, 0].numpy() / 100
+        return by_blocks(srgb_to_lab, picture.values)[0].numpy() / 100
 
     def _changed(self, plane: np.ndarray, picture: Picture, target: Any) -> np.ndarray:
         raise NotImplementedError
@@ -104,7 +110,8 @@ class Matching(Step):
         """Say which pixels (y, x) are matched: all, or those that are not the ground."""
         if ground is None:
             return np.ones(picture.size, dtype=bool)
-        figure = ~is_ground(picture.values, ground)
+        known = picture.figures.get(ground)
+        figure = ~is_ground(picture.values, ground) if known is None else known.numpy()
         if not figure.any():
             raise StimulusError(f"{self.keyword}: {picture.name} is nothing but ground; leave it out")
         return figure
@@ -127,7 +134,9 @@ class Luminance(Matching):
         None: the mean of the pictures' standard deviations (divided by the number of pixels, not one less).
     ground : float in [0, 1], optional
         Pixels of this value, to half of an 8-bit level, in all colours, are ground: they stay, and count nowhere. For
-        objects on a uniform ground, which would otherwise be matched for how much of the ground they cover.
+        objects on a uniform ground, which would otherwise be matched for how much of the ground they cover. A later
+        step of the same treatment and `ground` takes the same pixels, moved along: a pixel of the figure that was made
+        as grey as the ground stays figure.
     channel : {"grey", "lightness"}
         ``"grey"``: pictures must be grey. ``"lightness"``: CIE lightness / 100, the colours (a, b) kept.
 
@@ -152,7 +161,7 @@ class Luminance(Matching):
             figure = self._plane(each)[self._figure(each, self.ground)]
             self._require_contrast(figure, each)
             moments.append((figure.mean(), figure.std()))
-        return Moments(*(float(each) for each in np.array(moments).mean(0)))
+        return Moments(*(float(each) for each in rounded(np.array(moments).mean(0))))
 
     def _changed(self, plane: np.ndarray, picture: Picture, target: Any) -> np.ndarray:
         mean = target.mean if self.mean is None else self.mean
@@ -317,17 +326,22 @@ class Rescale(Step):
         return True  # pictures that the range was not measured on, as rounding
 
     def measure(self, pictures: Iterator[Picture]) -> Target:
-        ends = np.array([(float(each.values.min()), float(each.values.max())) for each in pictures])
+        ends = np.array([(float(each.min()), float(each.max())) for each in map(_single, pictures)])
         return Range(float(ends[:, 0].min()), float(ends[:, 1].max()))
 
     def apply(self, picture: Picture, target: Any = None) -> Picture:
-        values = picture.values.to(torch.float64)
+        values = _single(picture).to(torch.float64)
         if self.about == "grey":
             farthest = max(0.5 - target.low, target.high - 0.5, 0.5)
             return picture.with_values(0.5 + (values - 0.5) * (0.5 / farthest))
         if target.high - target.low < _UNIFORM:
             raise StimulusError("rescale: the set is uniform; there is no range to bring into [0, 1]")
         return picture.with_values((values - target.low) / (target.high - target.low))
+
+
+def _single(picture: Picture) -> Tensor:
+    """Return values as float32: the least and the largest of a set are then free of a step's last bits."""
+    return picture.values.to(torch.float32)
 
 
 def _grey(picture: Picture, step: str) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.fft
 
 from netphys.errors import StimulusError
+from netphys.stimuli.treating.steady import rounded
 
 __all__ = ["MeanSpectrum", "SpectrumSum", "amplitudes", "frequencies", "radii", "rotational_average", "with_gain"]
 
@@ -77,7 +78,8 @@ class SpectrumSum:
     def mean(self) -> MeanSpectrum:
         """Return the mean."""
         assert self._sum is not None
-        return MeanSpectrum(self._kind, self._size, self._sum / self._n)
+        mean = self._sum / self._n
+        return MeanSpectrum(self._kind, self._size, rounded(np.where(mean > _NOTHING * mean.max(), mean, 0)))
 
 
 def amplitudes(plane: np.ndarray) -> np.ndarray:

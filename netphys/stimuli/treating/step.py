@@ -36,11 +36,15 @@ class Picture:
         Of the stimulus, for messages.
     pixels_per_degree : float, optional
         None where nothing says how large the stimulus is shown.
+    figures : mapping of float to tensor of bool (y, x)
+        Ground that a step left out → the pixels that were none of it: a pixel that a step makes as grey as the ground
+        is figure still. They follow what moves.
     """
 
     values: Tensor
     name: str = "the stimulus"
     pixels_per_degree: float | None = None
+    figures: Mapping[float, Tensor] = field(default_factory=dict)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -152,7 +156,8 @@ class Step:
         """
         known = [each.name for each in fields(cls)]
         if len(args) > len(known):
-            raise OptionError(f"{cls.keyword} takes {len(known)} options ({', '.join(known)}), not {len(args)}")
+            takes = "1 option" if len(known) == 1 else f"{len(known)} options"
+            raise OptionError(f"{cls.keyword} takes {takes} ({', '.join(known)}), not {len(args)}")
         given = dict(zip(known, args))
         for name, value in options.items():
             if name not in known:

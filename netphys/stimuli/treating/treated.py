@@ -115,6 +115,7 @@ class Treated:
         self.treatment, self._targets = treatment, tuple(targets)
         self._shown, self._maps = shown, frozenset(maps)
         self._clipping = Clipping(treatment, len(shown.rows))
+        self._sizes = np.zeros((len(shown.rows), 2), dtype=np.int32)  # y, x of the images that were read
         plain = [None if each is None else each.to_dict() for each in targets]
         self._digest = digest([treatment.to_dict(), digest(plain), code_digest(*_CODE)])
 
@@ -155,7 +156,7 @@ class Treated:
             self._clipping.add(field, indices, [share for _, share in treated])
             return gathered([each for each, _ in treated])
         if field in self._maps:
-            return gathered([self._moved(int(index), each) for index, each in zip(indices, values)])
+            return gathered([self._moved(field, int(index), each) for index, each in zip(indices, values)])
         return values
 
     def digests(self, indices: np.ndarray) -> list[Any]:
@@ -172,15 +173,24 @@ class Treated:
     def _treated(self, index: int, values: Tensor) -> tuple[Tensor, float]:
         """Treat one picture (3, y, x), or the frames of a clip (t, 3, y, x); say what share of it is clipped."""
         values = torch.as_tensor(values)
+        self._sizes[index] = values.shape[-2:]
         frames = values[None] if values.ndim == 3 else values
         made = [_through(self._shown.picture(index, each), self.treatment, self._targets).values for each in frames]
         beyond = sum(int(((each < -_ROUNDING) | (each > 1 + _ROUNDING)).sum()) for each in made)
         out = torch.stack([each.clamp(0, 1).to(torch.float32).contiguous() for each in made])
         return (out[0] if values.ndim == 3 else out), beyond / out.numel()
 
-    def _moved(self, index: int, values: Tensor) -> Tensor:
-        """Let a map (..., y, x) follow the image."""
+    def _moved(self, field: str, index: int, values: Tensor) -> Tensor:
+        """Let a map (..., y, x) follow the image, or refuse one of another size."""
         given = torch.as_tensor(values).cpu()
+        if not self._sizes[index].any():
+            self._sizes[index] = _image_size(self._shown, index)
+        (y, x), (height, width) = given.shape[-2:], self._sizes[index]
+        if (y, x) != (height, width):
+            raise StimulusError(
+                f"{field} of stimulus {self._shown.ids[index]!r} is {y} x {x} pixels, its image {height} x {width}; "
+                f"a map that follows {self.treatment} has its image's size"
+            )
         flat = given.to(torch.float64).reshape(-1, *given.shape[-2:])
         picture = self._shown.picture(index, given)
         picture = Picture(flat, picture.name, picture.pixels_per_degree)
@@ -269,14 +279,20 @@ def _pictures(shown: Shown, progress: Any) -> Iterator[Picture]:
         progress.update(len(chunk))
 
 
+def _image_size(shown: Shown, index: int) -> tuple[int, int]:
+    """Read a stimulus' first field of pictures, and return its size (y, x)."""
+    first = next(each for each in PICTURES if each in shown.source.fields)
+    height, width = shown.source.read(first, shown.rows[index : index + 1])[0].shape[-2:]
+    return int(height), int(width)
+
+
 def _offered(shown: Shown, treatment: Treatment) -> tuple[list[str], list[str]]:
     """Say which fields are offered after a treatment, and which of them are maps that follow the image."""
     fields = list(shown.source.fields)
     others = [each for each in fields if each not in PICTURES + _KEPT]
     if not treatment.moves or not others:
         return fields, []
-    first = next(each for each in PICTURES if each in fields)
-    size = tuple(shown.source.read(first, shown.rows[:1])[0].shape[-2:])
+    size = _image_size(shown, 0)
     maps: list[str] = []
     gone: list[str] = []
     for field in others:
