@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from netphys.errors import OptionError, StimulusError, near
-from netphys.stimuli.classic.limits import counted, numbers, whole
+from netphys.stimuli.classic.limits import counted, numbers, seed_of, whole
 from netphys.stimuli.classic.screen import Screen
 from netphys.stimuli.classic.varied import Made, Stimuli, as_float, as_set, variant_generator, varied_set
 from netphys.stimuli.stimulus_set import StimulusSet
@@ -74,7 +74,7 @@ def crowded(
         fourth at twice the spacing; on the line across it; or evenly around the target. Radial for a target in the
         middle is horizontal.
     flankers : StimulusSet, address or array, optional
-        What flankers are chosen from, none twice. Default: the other stimuli of the set.
+        What flankers are chosen from, none twice, and never one of the target's id. Default: the stimuli of the set.
     target_size : float, optional
         Longer side that targets and flankers are brought to, units, rounded to pixels. Default: a fifth of the screen.
     position : (float, float)
@@ -93,7 +93,8 @@ def crowded(
     -------
     StimulusSet
         ``image`` float32 in [0, 1], ``mask`` (stimulus, y, x) bool, where the target is. Columns ``position_x``,
-        ``position_y``, ``spacing``, ``target_size`` (units), ``arrangement``, ``flanker_1``, ... (ids).
+        ``position_y``, ``spacing``, ``target_size`` (units), ``arrangement``, ``flanker_1``, ... (ids), and
+        ``size``, ``degrees`` and ``unit`` of the screen; those of the original are ``original_size``, ...
 
     Raises
     ------
@@ -102,7 +103,7 @@ def crowded(
     StimulusError
         If there are too few flankers, or the field `alpha` is not there.
     """
-    screen = Screen(size, degrees)
+    screen, seed = Screen(size, degrees), seed_of(seed)
     stimuli = as_set(stimuli)
     pool = stimuli if flankers is None else as_set(flankers)
     side = screen.extent / 5 if target_size is None else float(target_size)
@@ -121,7 +122,7 @@ def crowded(
     chosen = _chosen(stimuli, pool, whole("n", n, 1, 1_000_000), n_flankers, seed)
 
     def make(row: int, copy: int, rng: np.random.Generator) -> Made:
-        canvas = torch.full((3, size, size), fill)
+        canvas = torch.full((3, screen.size, screen.size), fill)
         for which, place in zip(chosen[row * n + copy], places.flankers):
             canvas, _ = _pasted(canvas, *_shown(pool, which, alpha, places.side), place)
         image, mask = _pasted(canvas, *_shown(stimuli, row, alpha, places.side), places.target)
@@ -137,6 +138,7 @@ def crowded(
         fields=("image", "mask"),
         code=["crowding", "screen"],
         pool=pool if n_flankers else None,
+        screen=screen,
     )
 
 
@@ -147,7 +149,6 @@ def _columns(screen: Screen, places: _Places, pool: StimulusSet, chosen: list[li
         "position_x": places.target[0] / scale,
         "position_y": places.target[1] / scale,
         "target_size": places.side / scale,
-        "unit": screen.unit,
         "n_flankers": len(places.flankers),
     }
     for index in range(len(places.flankers)):
@@ -192,14 +193,15 @@ def _places(
 def _chosen(stimuli: StimulusSet, pool: StimulusSet, n: int, n_flankers: int, seed: int) -> list[list[int]]:
     """Choose flankers for each copy of each target: positions in the pool, never the target itself."""
     chosen = []
-    place = {each: index for index, each in enumerate(pool.ids)} if pool is stimuli else {}
-    if len(pool) - bool(place) < n_flankers:
+    place = {each: index for index, each in enumerate(pool.ids)}
+    shared = any(each in place for each in stimuli.ids)
+    if len(pool) - shared < n_flankers:
         raise StimulusError(
             f"{counted(n_flankers, 'flanker')} of {pool.name}, which has {counted(len(pool), 'stimulus', 'stimuli')}"
-            + ", the target among them" * bool(place)
+            + ", the target among them" * shared
         )
     for stimulus_id in stimuli.ids:
-        others = np.delete(np.arange(len(pool)), [place[stimulus_id]] if place else [])
+        others = np.delete(np.arange(len(pool)), [place[stimulus_id]] if stimulus_id in place else [])
         for copy in range(n):
             rng = variant_generator(seed, "crowded", stimulus_id, copy)
             chosen.append(rng.permutation(others)[:n_flankers].tolist())

@@ -22,7 +22,7 @@ import torch
 
 from netphys.errors import OptionError, StimulusError, near
 from netphys.stimuli.classic.cutting_out import as_cutouts
-from netphys.stimuli.classic.limits import whole
+from netphys.stimuli.classic.limits import seed_of, whole
 from netphys.stimuli.classic.screen import Screen
 from netphys.stimuli.classic.varied import Made, Stimuli, as_float, as_set, variant_generator, varied_set
 from netphys.stimuli.classic.warping import extent_of, placed, squared
@@ -125,7 +125,8 @@ def objects_on_backgrounds(
         where it is 0 the image is the background, unchanged. Columns ``object``, ``category`` (where cut-outs have
         it), ``background`` (id), ``level``, ``position_x`` and ``position_y`` (of the object's centre of mass, from the
         middle of the screen, y up) and ``object_size``, in units, ``rotation``, degrees counter-clockwise, and the
-        screen's ``size``, ``degrees`` and ``unit``. An object may lie in part beyond the screen.
+        screen's ``size``, ``degrees`` and ``unit``; those of the cut-out are ``original_size``, ... An object may lie
+        in part beyond the screen.
 
     Raises
     ------
@@ -140,7 +141,7 @@ def objects_on_backgrounds(
     >>> objects_on_backgrounds([np.stack([disc] * 4).astype(np.uint8) * 255], n_per_object=2, size=64).ids
     ('0~on_background_medium-0', '0~on_background_medium-1')
     """
-    screen = Screen(size, degrees)
+    screen, seed = Screen(size, degrees), seed_of(seed)
     law = _level(level)
     usual = 0.4 * screen.extent if object_size is None else float(object_size)
     n_per_object = whole("n_per_object", n_per_object, 1, 1_000_000)
@@ -154,7 +155,7 @@ def objects_on_backgrounds(
         return _drawn(rng, law, usual * screen.pixels_per_unit, screen.size, count)
 
     def make(row: int, copy: int, rng: np.random.Generator) -> Made:
-        return _composed(objects, row, grounds, draw(rng), size)
+        return _composed(objects, row, grounds, draw(rng), screen.size)
 
     drawn = [draw(variant_generator(seed, made, each, copy)) for each in objects.ids for copy in range(n_per_object)]
     columns = _columns(screen, drawn, grounds) | {"level": law.name}
@@ -168,6 +169,7 @@ def objects_on_backgrounds(
         fields=("image", "mask"),
         code=["cutouts", "screen", "warping"],
         pool=grounds,
+        screen=screen,
     )
 
 
@@ -180,9 +182,6 @@ def _columns(screen: Screen, drawn: list[_Drawn], backgrounds: StimulusSet | Non
         "position_y": [each.y / scale for each in drawn],
         "object_size": [each.size / scale for each in drawn],
         "rotation": [each.rotation for each in drawn],
-        "size": screen.size,
-        "degrees": np.nan if screen.degrees is None else screen.degrees,
-        "unit": screen.unit,
     }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from netphys.errors import OptionError, near
 from netphys.stimuli.classic.screen import Screen
 
-__all__ = ["counted", "numbers", "require_spatial", "require_temporal", "whole", "whole_cycles", "words"]
+__all__ = ["counted", "numbers", "require_spatial", "require_temporal", "seed_of", "whole", "whole_cycles", "words"]
 
 _LOG = logging.getLogger(__name__)
 _FINEST = 0.5  # cycles a pixel: above it another, coarser grating is seen (Nyquist)
@@ -87,6 +87,19 @@ def whole(name: str, value: Any, low: int, high: int) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
         raise OptionError(f"{name}={value!r}: a whole number from {low} to {high} is wanted")
+    return int(value)
+
+
+def seed_of(value: Any) -> int:
+    """Return a seed, which is a whole number.
+
+    Raises
+    ------
+    OptionError
+        If it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise OptionError(f"seed={value!r}: a whole number is wanted")
     return int(value)
 
 

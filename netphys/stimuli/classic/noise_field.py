@@ -21,7 +21,8 @@ from torch import Tensor
 from netphys.errors import OptionError
 from netphys.seeds import generator
 from netphys.stimuli.classic.factorial import Columns, Numbers, Recipe, Words, colour_names, crossed, frames_of
-from netphys.stimuli.classic.limits import counted, numbers, require_spatial, whole, words
+from netphys.stimuli.classic.limits import counted, numbers, require_spatial, seed_of, whole, words
+from netphys.stimuli.classic.releases import releases
 from netphys.stimuli.classic.screen import Screen
 
 if TYPE_CHECKING:
@@ -150,8 +151,7 @@ def noise(
             columns[name] = [value] * len(columns["index"])
     usual = {name: each.default for name, each in inspect.signature(noise).parameters.items() if name not in _ALWAYS}
     draw = partial(_noise, screen=screen, frames=frames or 1)
-    versions = {"numpy": ".".join(np.__version__.split(".")[:2])}  # its generators' numbers may change with a release
-    recipe = Recipe("noise", screen, draw, ("noise_field",), _TAGS, usual, frames, versions)
+    recipe = Recipe("noise", screen, draw, ("noise_field",), _TAGS, usual, frames, releases("numpy"))
     return recipe.stimuli(columns, name="classic:noise")
 
 
@@ -171,7 +171,7 @@ def _seeded(columns: Columns, screen: Screen, *, grain: int, seed: int) -> Colum
     for row in {*zip(*(columns[key] for key in (*_FILTERS, "contrast", "distribution")))}:
         _require_drawable(row, screen, grain)
     rows = len(columns["index"])
-    return {**columns, "grain": [grain] * rows, "seed": [int(seed)] * rows}
+    return {**columns, "grain": [grain] * rows, "seed": [seed_of(seed)] * rows}
 
 
 def _require_drawable(row: tuple[Any, ...], screen: Screen, grain: int) -> None:

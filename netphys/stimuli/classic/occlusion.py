@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from netphys.errors import OptionError, near
+from netphys.stimuli.classic.limits import seed_of
 from netphys.stimuli.classic.varied import Made, Stimuli, as_float, as_set, varied_set
 from netphys.stimuli.stimulus_set import StimulusSet
 
@@ -73,7 +74,7 @@ def occluded(
     if kind not in _SHAPES:
         raise OptionError(f"no kind {kind!r} of occluder{near(kind, _SHAPES)}")
 
-    stimuli = as_set(stimuli)
+    stimuli, seed = as_set(stimuli), seed_of(seed)
 
     def make(row: int, copy: int, rng: np.random.Generator) -> Made:
         image = as_float(stimuli.images([row])[0])

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from netphys.errors import OptionError, near
+from netphys.stimuli.classic.limits import seed_of
 from netphys.stimuli.classic.varied import Made, Stimuli, as_float, as_set, varied_set
 from netphys.stimuli.stimulus_set import StimulusSet
 
@@ -77,7 +78,7 @@ def phase_scrambled(
     if fit not in _FITS:
         raise OptionError(f"no fit {fit!r}{near(fit, _FITS)}")
 
-    stimuli = as_set(stimuli)
+    stimuli, seed = as_set(stimuli), seed_of(seed)
 
     def make(row: int, copy: int, rng: np.random.Generator) -> Made:
         turned = scramble(as_float(stimuli.images([row])[0]), rng, coherence)

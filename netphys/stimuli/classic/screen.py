@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,10 +48,13 @@ class Screen:
     degrees: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or not 0 < self.size <= _LARGEST:
+        whole = isinstance(self.size, int | np.integer) and not isinstance(self.size, bool)
+        if not whole or not 0 < self.size <= _LARGEST:
             raise OptionError(f"size={self.size}: a screen has a whole number of pixels a side, 1 to {_LARGEST}")
         if self.degrees is not None and not 0 < self.degrees <= 360:
             raise OptionError(f"degrees={self.degrees}: a screen is between 0 and 360 degrees wide")
+        object.__setattr__(self, "size", int(self.size))  # numpy's numbers are none to a digest
+        object.__setattr__(self, "degrees", None if self.degrees is None else float(self.degrees))
 
     @property
     def unit(self) -> str:

@@ -28,7 +28,8 @@ from netphys.provenance import code_digest
 from netphys.seeds import generator
 from netphys.stimuli.classic.dots import Strewn, check_dots, draw_dots
 from netphys.stimuli.classic.factorial import crossed, on_screen, table_of
-from netphys.stimuli.classic.limits import counted, numbers, whole, words
+from netphys.stimuli.classic.limits import counted, numbers, seed_of, whole, words
+from netphys.stimuli.classic.releases import releases
 from netphys.stimuli.classic.screen import Screen
 from netphys.stimuli.classic.surfaces import LEFT, RIGHT, Surface
 from netphys.stimuli.stimulus_set import StimulusSet
@@ -141,7 +142,7 @@ def stereograms(
     >>> pairs.get([0, 1], "left").shape, pairs.metadata["disparity"].tolist()
     (torch.Size([2, 3, 64, 64]), [-4.0, 4.0])
     """
-    screen = Screen(size, degrees)
+    screen, seed = Screen(size, degrees), seed_of(seed)
     values = numbers("disparity", disparity)
     layout = _Layout(
         shape,
@@ -156,7 +157,7 @@ def stereograms(
     _check(screen, layout, values)
     figure = shape if isinstance(shape, str) else "function"
     columns = crossed({"disparity": values, "index": range(n)})
-    shared = {**asdict(layout), "shape": figure, "x": layout.position[0], "y": layout.position[1], "seed": int(seed)}
+    shared = {**asdict(layout), "shape": figure, "x": layout.position[0], "y": layout.position[1], "seed": seed}
     del shared["position"]
     columns |= {name: [value] * len(columns["index"]) for name, value in shared.items()}
     table = table_of("stereogram", on_screen(columns, screen), _TAGS, {"correlation": 1.0})
@@ -204,6 +205,7 @@ def _source(screen: Screen, layout: _Layout, values: list[float], n: int, seed: 
     recipe = asdict(layout) | {"made": "stereograms", "screen": asdict(screen), "seed": seed}
     if not isinstance(layout.shape, str):
         recipe["shape"] = _relief_on(screen, layout.shape)
+    recipe["generator"] = releases("numpy")
     recipe["code"] = code_digest(*(f"stimuli/classic/{file}" for file in _CODE))
     return Strewn(readers, values, n, recipe)
 

@@ -26,13 +26,15 @@ import torch
 from torch import Tensor
 
 from netphys.errors import OptionError, StimulusError
+from netphys.stimuli.classic.limits import seed_of
+from netphys.stimuli.classic.releases import releases
 from netphys.stimuli.classic.varied import Made, Stimuli, as_float, as_set, varied_set
 from netphys.stimuli.stimulus_set import StimulusSet
+from netphys.stimuli.treating.light import LUMA
 
 __all__ = ["texture_controls", "texture_statistics"]
 
 _LOG = logging.getLogger(__name__)
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, of pixel values
 _DESCENT: dict[str, Any] = {
     "lr": 1.0,
     "max_iter": 10,
@@ -92,7 +94,7 @@ def texture_controls(
             f"iterations={iterations}: 1, 2 and 1 at least, an odd side, 1 at least"
         )
     _plenoptic()
-    stimuli = as_set(stimuli)
+    stimuli, seed = as_set(stimuli), seed_of(seed)
     model = (n_scales, n_orientations, neighbourhood)
     kept: OrderedDict[tuple[int, int], Made] = OrderedDict()
 
@@ -106,6 +108,7 @@ def texture_controls(
         return kept[row, copy]
 
     recipe = {"made": "texture_controls", "model": model, "iterations": iterations, "seed": seed}
+    recipe |= {"luma": LUMA, "libraries": releases("plenoptic", "torch")}
     columns = {"n_scales": n_scales, "n_orientations": n_orientations, "neighbourhood": neighbourhood}
     fields = ("image", "mismatch")
     return varied_set(stimuli, make, n=n, recipe=recipe, columns=columns, fields=fields, code=["textures"])
@@ -147,7 +150,7 @@ def _plenoptic() -> Any:
 
 def _luma(image: Tensor) -> Tensor:
     """(3, y, x) → (y, x)."""
-    return sum(weight * plane for weight, plane in zip(_LUMA, image))
+    return sum(weight * plane for weight, plane in zip(LUMA, image))
 
 
 def _model(shape: tuple[int, ...], model: tuple[int, int, int], *, name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -79,11 +80,41 @@ def test_flankers_of_another_set_and_parts_of_images() -> None:
     y, x = np.mgrid[-10:11, -10:11]
     discs[:] = np.hypot(x, y) <= 10
     white = StimulusSet.from_arrays(np.ones((2, 3, 21, 21), dtype=np.float32), ids=["w", "v"], fields={"part": discs})
-    black = StimulusSet.from_arrays(np.zeros((2, 3, 21, 21), dtype=np.float32), ids=["w", "v"], fields={"part": discs})
+    black = StimulusSet.from_arrays(np.zeros((2, 3, 21, 21), dtype=np.float32), ids=["b", "c"], fields={"part": discs})
     shown = crowded(white, flankers=black, spacing=0.5, target_size=21, alpha="part", size=64)
     image = shown.images([0])[0, 0].numpy()
     assert (image == 1).sum() == discs[0].sum() and (image == 0).any() and np.isclose(image, 0.5).any()
     assert torch.equal(shown.get([0], "mask")[0], torch.from_numpy(image == 1))  # the target lies on top
+
+
+def test_a_target_is_never_its_own_flanker_in_a_part_of_its_set_either() -> None:
+    shown = crowded(STIMULI, flankers=STIMULI.subset(["a", "b", "c"]), n=6, target_size=10, size=100).metadata
+    assert (shown["flanker_1"] != shown["source_id"]).all() and (shown["flanker_2"] != shown["source_id"]).all()
+    assert set(shown["flanker_1"]) == set("abc")
+    with pytest.raises(StimulusError, match="3 flankers of arrays, which has 3 stimuli, the target among them"):
+        crowded(STIMULI, flankers=STIMULI[:3], n_flankers=3, target_size=5, arrangement="ring", size=100)
+    assert (
+        len(crowded(STIMULI[3:], flankers=STIMULI[:3], n_flankers=3, target_size=5, arrangement="ring", size=100)) == 2
+    )
+
+
+def test_columns_are_those_of_the_screen_and_a_field_of_view_shows_it_as_wide_as_it_is() -> None:
+    """The control has the degrees of the original: the screen of 8 degrees would be shown a quarter as wide."""
+    table = pd.DataFrame({"stimulus_id": list("abc"), "degrees": 2.0, "size": 10, "unit": "degree"})
+    small = StimulusSet.from_arrays(np.stack([np.full((3, 10, 10), v, np.uint8) for v in (0, 90, 255)]), metadata=table)
+    shown = crowded(small, degrees=8, size=64)
+    row = shown.metadata.iloc[0]
+    assert (row["degrees"], row["size"], row["unit"]) == (8.0, 64, "degree")
+    assert (row["original_degrees"], row["original_size"], row["original_unit"]) == (2.0, 10, "degree")
+    assert torch.allclose(shown.treated("field(8,64)").images([0]), shown.images([0]), atol=1e-6)
+    again = crowded(shown, size=32).metadata.iloc[0]
+    assert np.isnan(again["degrees"]) and (again["unit"], again["size"]) == ("pixel", 32)
+    assert (again["original_degrees"], again["original_size"]) == (8.0, 64)
+    wrong = StimulusSet.from_arrays(shown.images(range(3)), metadata=shown.metadata.assign(degrees=2.0))
+    ground = wrong.treated("field(8,64)").images([0])[0, :, :24]
+    assert (ground == 0.5).all() and (shown.images([0])[0, :, :24] - 0.5).abs().max() < 0.6
+    bare = crowded(STIMULI, size=64).metadata
+    assert not [each for each in bare if each.startswith("original_")] and bare["degrees"].isna().all()
 
 
 def test_degrees_and_sizes() -> None:
@@ -112,6 +143,7 @@ def test_degrees_and_sizes() -> None:
         ({"spacing": 0}, OptionError, "spacing=0"),
         ({"n_flankers": 1.5}, OptionError, "n_flankers=1.5: a whole number"),
         ({"position": (float("nan"), 0)}, OptionError, "position=nan"),
+        ({"seed": 0.5}, OptionError, "seed=0.5: a whole number"),
         ({"target_size": 0.1}, OptionError, "at least one pixel"),
     ],
 )

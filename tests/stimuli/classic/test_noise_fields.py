@@ -165,6 +165,7 @@ def test_clips_are_drawn_anew_in_each_frame() -> None:
             "no frequency of a screen of 32 pixels is in the band of alpha=0, centre_frequency=0.005",
         ),
         ({"n": 0}, "n=0: a whole number from 1"),
+        ({"seed": 1.5}, "seed=1.5: a whole number is wanted"),
         ({"alpha": 4}, "alpha=4: at least -3 and at most 3"),
     ],
 )

@@ -228,6 +228,13 @@ def test_degrees_contrast_and_density() -> None:
     assert bare == pytest.approx(np.exp(-0.2), abs=0.02)
 
 
+def test_the_generators_release_is_part_of_the_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = stereograms(size=16, seed=3).digest
+    assert stereograms(size=np.int64(16), seed=np.int64(3)).digest == before  # type: ignore[arg-type]
+    monkeypatch.setattr(module, "releases", lambda *names: {"numpy": "9.9"})
+    assert stereograms(size=16, seed=3).digest != before
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -243,6 +250,7 @@ def test_degrees_contrast_and_density() -> None:
         ({"disparity": "near"}, "disparity='near': a number"),
         ({"position": (1, 2, 3)}, "two numbers, x to the right"),
         ({"size": 0}, "size=0"),
+        ({"seed": 1.5}, "seed=1.5: a whole number is wanted"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(options: dict, said: str) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from netphys.errors import OptionError, StimulusError
 from netphys.stimuli import StimulusSet
+from netphys.stimuli.classic import textures as module
 from netphys.stimuli.classic.scrambling import phase_scrambled
 from netphys.stimuli.classic.textures import texture_controls, texture_statistics
 
@@ -78,6 +79,15 @@ def test_statistics_do_not_hang_on_where_the_image_begins() -> None:
     moved = torch.roll(image, (8, 4), (2, 3))  # whole pixels of the coarsest scale
     assert torch.allclose(texture_statistics(image, **GRID), texture_statistics(moved, **GRID), atol=1e-6)
     assert _mismatch(image, 1 - image) > 0.1
+
+
+@needs_plenoptic
+@pytest.mark.parametrize("name", ["plenoptic", "torch"])
+def test_the_releases_that_make_a_texture_are_part_of_its_digest(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, known = texture_controls(_scales(), **GRID).digest, module.releases
+    assert texture_controls(_scales(), **GRID).digest == before
+    monkeypatch.setattr(module, "releases", lambda *names: {**known(*names), name: "99.0"})
+    assert texture_controls(_scales(), **GRID).digest != before
 
 
 @needs_plenoptic
