@@ -15,7 +15,7 @@ from netphys.errors import OptionError
 from netphys.stimuli.classic.factorial import Columns, Numbers, Recipe, Words, colour_names, column, crossed, frames_of
 from netphys.stimuli.classic.limits import numbers, words
 from netphys.stimuli.classic.screen import Screen
-from netphys.stimuli.classic.waves import exact_cos, frame_times
+from netphys.stimuli.classic.waves import exact_cos, frame_times, headings
 
 if TYPE_CHECKING:
     from netphys.stimuli.stimulus_set import StimulusSet
@@ -115,7 +115,7 @@ def bars(
     screen = Screen(size, degrees)
     half = screen.extent / 2
     factors: dict[str, Sequence[Any]] = {
-        **_turned(orientation, direction),
+        **headings(orientation, direction, what="bar"),
         "width": numbers("width", screen.extent / 16 if width is None else width, low=0, rule="(]"),
         "length": numbers("length", screen.extent / 4 if length is None else length, low=0, rule="(]"),
         "x": numbers("x", x, low=-half, high=half),
@@ -131,16 +131,6 @@ def bars(
     usual = {name: each.default for name, each in inspect.signature(bars).parameters.items() if name not in _ALWAYS}
     recipe = Recipe("bar", screen, draw, ("bar", "waves"), tags, usual, columns["n_frames"][0] if n_frames else None)
     return recipe.stimuli(columns, name="classic:bars", blank=blank)
-
-
-def _turned(orientation: Any, direction: Any) -> dict[str, list[float]]:
-    """Return the one of orientation and direction that is given: the other follows from it."""
-    if direction is None:
-        given = 0.0 if orientation is None else orientation
-        return {"orientation": numbers("orientation", given, low=0, high=180, rule="[)")}
-    if orientation is not None:
-        raise OptionError("a bar has an orientation or a direction; both are given")
-    return {"direction": numbers("direction", direction, low=0, high=360, rule="[)")}
 
 
 def _moving(columns: Columns, n_frames: int | None, frame_rate: float) -> Columns:

@@ -14,7 +14,7 @@ from netphys.stimuli.classic.factorial import Columns, Numbers, Recipe, Words, c
 from netphys.stimuli.classic.limits import numbers, require_spatial, require_temporal, whole_cycles, words
 from netphys.stimuli.classic.screen import Screen
 from netphys.stimuli.classic.waves import frame_times, square
-from netphys.stimuli.classic.windows import require_windows, window_factors, windows_of
+from netphys.stimuli.classic.windows import AUTO, require_windows, seen_through, window_factors, windows_of
 
 if TYPE_CHECKING:
     from netphys.stimuli.stimulus_set import StimulusSet
@@ -51,7 +51,7 @@ def checkerboards(
     diameter: Numbers | None = None,
     inner_diameter: Numbers | None = None,
     edge: Numbers | None = None,
-    window: Words = "raised-cosine",
+    window: Words = AUTO,
     x: Numbers = 0.0,
     y: Numbers = 0.0,
     reversal: Words = "square",
@@ -108,7 +108,7 @@ def checkerboards(
         "reversal": words("reversal", reversal, ("square", "sine")),
         "colour": colour_names(colour),
     }
-    columns = crossed(factors, paired=paired)
+    columns = seen_through(crossed(factors, paired=paired))
     frames, rate = frames_of(n_frames, frame_rate)
     require_spatial([1 / (2 * each) for each in columns["check"]], screen, name="1 / (2 check)")
     require_temporal(columns["temporal_frequency"], frames, rate, drifts=False)
@@ -120,6 +120,7 @@ def checkerboards(
     draw = partial(_checkerboards, screen=screen, times=frame_times(frames, rate))
     signature = inspect.signature(checkerboards).parameters
     usual = {name: each.default for name, each in signature.items() if name not in _ALWAYS}
+    usual["window"] = "raised-cosine"
     recipe = Recipe("checkerboard", screen, draw, ("checkerboard", "waves", "windows"), _TAGS, usual, frames)
     return recipe.stimuli(columns, name="classic:checkerboards", blank=blank)
 

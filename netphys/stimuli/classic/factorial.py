@@ -251,7 +251,7 @@ def _named(kind: str, row: Mapping[str, Any], tags: Mapping[str, str], usual: Ma
     said = ["blank"] if row.get("blank") else []
     for key, tag in tags.items():
         value = row.get(key)
-        plain = value is None or (key in usual and value == usual[key])
+        plain = value in (None, "none") or (key in usual and value == usual[key])
         if not plain and not (row.get("blank") and key == "contrast"):
             said.append(tag + (value if isinstance(value, str) else f"{value:.12g}"))
     return "-".join([kind, *said])

@@ -9,19 +9,18 @@ bar at the centre. Contrast is Michelson's about mean grey 0.5 in pixel values.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from netphys.errors import OptionError
 from netphys.stimuli.classic.factorial import Columns, Numbers, Recipe, Words, colour_names, column, crossed, frames_of
 from netphys.stimuli.classic.limits import numbers, require_spatial, require_temporal, whole_cycles, words
 from netphys.stimuli.classic.screen import Screen
-from netphys.stimuli.classic.waves import exact_cos, frame_times, plane_wave
-from netphys.stimuli.classic.windows import require_windows, window_factors, windows_of
+from netphys.stimuli.classic.waves import exact_cos, frame_times, headings, plane_wave
+from netphys.stimuli.classic.windows import AUTO, require_windows, seen_through, window_factors, windows_of
 
 if TYPE_CHECKING:
     from netphys.stimuli.stimulus_set import StimulusSet
@@ -67,7 +66,7 @@ def gratings(
     diameter: Numbers | None = None,
     inner_diameter: Numbers | None = None,
     edge: Numbers | None = None,
-    window: Words = "raised-cosine",
+    window: Words = AUTO,
     x: Numbers = 0.0,
     y: Numbers = 0.0,
     plaid_angle: Numbers | None = None,
@@ -101,11 +100,13 @@ def gratings(
     temporal_frequency : float or sequence
         Hz; below half of `frame_rate`.
     diameter, inner_diameter : float or sequence
-        Of the window, and of the hole in it (an annulus, for surrounds). None: the whole screen; no hole.
+        Of the window, and of the hole in it: an annulus, for surrounds, is the window of the one diameter less that of
+        the other. None: the whole screen; no hole.
     edge : float or sequence
         Width of the raised cosine's edge, inside the diameter. Default: an eighth of the diameter.
     window : str or sequence
         ``"raised-cosine"``, ``"circle"``, ``"gaussian"`` (standard deviation a sixth of the diameter), ``"none"``.
+        Default: a raised cosine where there is a diameter, else none.
     x, y : float or sequence
         Centre of the window, to the right of and above the middle of the screen.
     plaid_angle : float or sequence
@@ -153,7 +154,7 @@ def gratings(
         screen, window=window, diameter=diameter, inner_diameter=inner_diameter, edge=edge, x=x, y=y
     )
     factors: dict[str, Sequence[Any]] = {
-        **_directions(orientation, direction),
+        **headings(orientation, direction, what="grating"),
         "spatial_frequency": numbers("spatial_frequency", spatial_frequency, low=0),
         "phase": numbers("phase", phase),
         "contrast": numbers("contrast", contrast, low=0, high=1),
@@ -164,7 +165,7 @@ def gratings(
         "motion": words("motion", motion, ("drift", "counterphase")),
         "colour": colour_names(colour),
     }
-    columns = _timed(crossed(factors, paired=paired), screen, n_frames, frame_rate)
+    columns = _timed(seen_through(crossed(factors, paired=paired)), screen, n_frames, frame_rate)
     require_windows(columns, screen)
     times = frame_times(n_frames, float(frame_rate))
     recipe = _recipe("grating", screen, gratings, partial(_gratings, screen=screen, times=times), columns)
@@ -223,7 +224,7 @@ def gabors(
     screen = Screen(size, degrees)
     half = screen.extent / 2
     factors: dict[str, Sequence[Any]] = {
-        **_directions(orientation, direction),
+        **headings(orientation, direction, what="Gabor"),
         "spatial_frequency": numbers("spatial_frequency", spatial_frequency, low=0),
         "phase": numbers("phase", phase),
         "contrast": numbers("contrast", contrast, low=0, high=1),
@@ -238,19 +239,6 @@ def gabors(
     times = frame_times(n_frames, float(frame_rate))
     recipe = _recipe("gabor", screen, gabors, partial(_gabors, screen=screen, times=times), columns)
     return recipe.stimuli(columns, name="classic:gabors", blank=blank)
-
-
-def _directions(orientation: Any, direction: Any) -> dict[str, list[float]]:
-    """Return the one of orientation and direction that is given: the other follows from it."""
-    if direction is None:
-        return {
-            "orientation": numbers(
-                "orientation", 0.0 if orientation is None else orientation, low=0, high=180, rule="[)"
-            )
-        }
-    if orientation is not None:
-        raise OptionError("a grating has an orientation or a direction; both are given")
-    return {"direction": numbers("direction", direction, low=0, high=360, rule="[)")}
 
 
 def _timed(columns: Columns, screen: Screen, n_frames: Any, frame_rate: Any) -> Columns:
@@ -273,9 +261,10 @@ def _recipe(
 ) -> Recipe:
     """Return a recipe whose ids say what is not the function's default, and a direction in place of an orientation."""
     tags = {key: tag for key, tag in _TAGS.items() if key != "orientation" or "direction" not in columns}
-    usual: Mapping[str, Any] = {
+    usual: dict[str, Any] = {
         name: each.default for name, each in inspect.signature(function).parameters.items() if name not in _ALWAYS
     }
+    usual["window"] = "raised-cosine"
     return Recipe(kind, screen, draw, _CODE, tags, usual, columns["n_frames"][0] if "n_frames" in columns else None)
 
 

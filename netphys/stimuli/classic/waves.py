@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from netphys.errors import OptionError
 from netphys.stimuli.classic.factorial import Columns, column
+from netphys.stimuli.classic.limits import numbers
 from netphys.stimuli.classic.screen import Screen
 
-__all__ = ["frame_times", "plane_wave", "square"]
+__all__ = ["exact_cos", "frame_times", "headings", "plane_wave", "square"]
 
 _TURN = 2 * math.pi
 
@@ -18,6 +21,22 @@ _TURN = 2 * math.pi
 def frame_times(n_frames: int | None, frame_rate: float) -> Tensor:
     """Return the times of frames, seconds, float64 (1, frame, 1, 1): frame k is at ``k / frame_rate``."""
     return (torch.arange(n_frames or 1, dtype=torch.float64) / frame_rate).reshape(1, -1, 1, 1)
+
+
+def headings(orientation: Any, direction: Any, *, what: str) -> dict[str, list[float]]:
+    """Return the one of orientation and direction that is given, degrees: the other follows from it.
+
+    Raises
+    ------
+    OptionError
+        If `what` is given both, or a value is out of range.
+    """
+    if direction is None:
+        given = 0.0 if orientation is None else orientation
+        return {"orientation": numbers("orientation", given, low=0, high=180, rule="[)")}
+    if orientation is not None:
+        raise OptionError(f"a {what} has an orientation or a direction; both are given")
+    return {"direction": numbers("direction", direction, low=0, high=360, rule="[)")}
 
 
 def square(phase: Tensor, pixel: Tensor) -> Tensor:

@@ -15,9 +15,20 @@ from netphys.stimuli.classic.factorial import Columns, column
 from netphys.stimuli.classic.limits import numbers, words
 from netphys.stimuli.classic.screen import Screen
 
-__all__ = ["WINDOWS", "circle", "gaussian", "raised_cosine", "require_windows", "window_factors", "windows_of"]
+__all__ = [
+    "AUTO",
+    "WINDOWS",
+    "circle",
+    "gaussian",
+    "raised_cosine",
+    "require_windows",
+    "seen_through",
+    "window_factors",
+    "windows_of",
+]
 
 WINDOWS = ("none", "circle", "raised-cosine", "gaussian")
+AUTO = "auto"  # a raised cosine where there is a diameter, else none
 _LOG = logging.getLogger(__name__)
 _EDGE = 0.125  # of the diameter, where no edge is said
 _SIGMAS = 6  # a Gaussian window's diameter: 3 standard deviations each way, where it is down to .011
@@ -56,7 +67,7 @@ def window_factors(
     """
     half = screen.extent / 2
     found: dict[str, Sequence[Any]] = {
-        "window": words("window", window, WINDOWS),
+        "window": words("window", window, (AUTO, *WINDOWS)),
         "diameter": _lengths("diameter", diameter),
         "inner_diameter": _lengths("inner_diameter", inner_diameter),
         "edge": _lengths("edge", edge),
@@ -64,6 +75,10 @@ def window_factors(
         "y": numbers("y", y, low=-half, high=half),
     }
     bounded = any(each is not None for key in ("diameter", "inner_diameter") for each in found[key])
+    found["window"] = [("raised-cosine" if bounded else "none") if each == AUTO else each for each in found["window"]]
+    odd = next((each for each in found["window"] if each != "none"), "")
+    if odd and not bounded:
+        raise OptionError(f"window={odd!r} needs a diameter, or an inner_diameter; without, the whole screen is shown")
     if bounded and "none" in found["window"]:
         raise OptionError(f"window='none' has no diameter; windows are {', '.join(WINDOWS[1:])}")
     if found["edge"] != [None] and (not bounded or "raised-cosine" not in found["window"]):
@@ -71,6 +86,25 @@ def window_factors(
     if "gaussian" in found["window"] and found["diameter"] == [None]:
         raise OptionError("window='gaussian' needs a diameter (6 standard deviations)")
     return found
+
+
+def seen_through(columns: Columns) -> Columns:
+    """Say that rows without a diameter have no window, whatever the window of the others is.
+
+    Raises
+    ------
+    OptionError
+        If rows of several windows then are one picture.
+    """
+    bare = [outer is None and inner is None for outer, inner in zip(columns["diameter"], columns["inner_diameter"])]
+    kinds = {*columns["window"]}
+    made = {**columns, "window": ["none" if no else kind for no, kind in zip(bare, columns["window"], strict=True)]}
+    if any(bare) and len(kinds) > 1 and len({*zip(*made.values())}) < len(bare):
+        raise OptionError(
+            f"without a diameter the whole screen is shown, and windows {', '.join(sorted(kinds))} are one picture; "
+            "say a diameter for all, or one window"
+        )
+    return made
 
 
 def require_windows(columns: Columns, screen: Screen) -> None:
@@ -96,7 +130,8 @@ def require_windows(columns: Columns, screen: Screen) -> None:
 def windows_of(columns: Columns, screen: Screen) -> Tensor:
     """Return the windows of rows, float64 (stimulus, 1, y, x) in [0, 1].
 
-    An annulus is the disc less the disc of its inner diameter, so that the two together are the whole disc.
+    An annulus is the window of its outer diameter (or the whole screen) less that of its inner one, whatever the kind
+    of window and its edge: centre and annulus together are the whole.
     """
     across, up = screen.grid()
     n = len(columns["window"])
@@ -107,9 +142,9 @@ def windows_of(columns: Columns, screen: Screen) -> Tensor:
     for row, kind in enumerate(columns["window"]):
         outer, inner, edge = (columns[key][row] for key in ("diameter", "inner_diameter", "edge"))
         if outer is not None:
-            made[row] *= _window(kind, radius[row], outer, edge, screen)
+            made[row] = _window(kind, radius[row], outer, edge, screen)
         if inner is not None:
-            made[row] *= 1 - _window(kind, radius[row], inner, edge, screen)
+            made[row] -= _window(kind, radius[row], inner, edge, screen)
     return made
 
 

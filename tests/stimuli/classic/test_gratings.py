@@ -171,6 +171,52 @@ def test_a_centre_and_its_surround_make_the_whole() -> None:
     assert (_grey(ring)[40:56, 40:56] == 0.5).all()
 
 
+@pytest.mark.parametrize(
+    ("window", "overlaps"),
+    [
+        ({}, False),
+        ({"edge": 12, "inner_diameter": 30}, True),
+        ({"edge": 8, "diameter": 20, "inner_diameter": 18}, True),
+        ({"window": "circle", "inner_diameter": 39.5}, True),
+        ({"window": "gaussian"}, True),
+    ],
+)
+def test_centre_and_annulus_are_exactly_the_disc_through_every_window(window: dict[str, Any], overlaps: bool) -> None:
+    """The control is the product of disc and hole: another annulus wherever the two edges overlap."""
+    options = {"diameter": 40, "inner_diameter": 20, "spatial_frequency": 0, "size": 64, "x": 1.5, **window}
+    hole = options.pop("inner_diameter")
+    disc, centre, ring = (
+        2 * _grey(gratings(**{**options, **more})) - 1 for more in ({}, {"diameter": hole}, {"inner_diameter": hole})
+    )
+    np.testing.assert_allclose(centre + ring, disc, atol=2.4e-7)  # three roundings to float32 near 1, times 2
+    assert ring.min() >= 0
+    assert (np.abs(centre + disc * (1 - centre) - disc).max() > 0.01) == overlaps
+
+
+def test_all_but_a_centre_and_the_centre_are_the_whole_screen() -> None:
+    around = gratings(inner_diameter=20, size=64).images([0]) - 0.5
+    centre = gratings(diameter=20, size=64).images([0]) - 0.5
+    torch.testing.assert_close(around + centre + 0.5, gratings(size=64).images([0]), atol=2e-7, rtol=0)
+
+
+def test_what_is_shown_on_the_whole_screen_has_no_window() -> None:
+    plain = gratings(size=16)
+    assert plain.metadata["window"].tolist() == ["none"] and plain.ids == ("grating-o0-sf0.1-ph0-c1-px16",)
+    assert gratings(window="none", size=16).digest == plain.digest
+    several = gratings(diameter=[None, 8], size=16)
+    assert several.metadata["window"].tolist() == ["none", "raised-cosine"] and several[0].digest == plain.digest
+    discs = gratings(diameter=[None, 8], window="circle", size=16)
+    assert discs.metadata["window"].tolist() == ["none", "circle"] and discs[0].digest == plain.digest
+    assert gratings(inner_diameter=8, window="circle", size=16).metadata["window"].tolist() == ["circle"]
+    side = gratings(diameter=[None, 8], window=["circle", "raised-cosine"], size=16, paired=True)
+    assert side.metadata["window"].tolist() == ["none", "raised-cosine"]
+
+
+def test_numpys_numbers_are_numbers() -> None:
+    mine, theirs = gratings(size=16, degrees=8), gratings(size=np.int64(16), degrees=np.float32(8))  # type: ignore[arg-type]
+    assert mine.digest == theirs.digest and mine.ids == theirs.ids and isinstance(Screen(np.int32(5)).size, int)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(("orientation", "sigma", "aspect"), [(0, 6, 1), (30, 5, 2), (120, 8, 0.5)])
 def test_a_gabors_envelope_has_the_stated_moments(orientation: float, sigma: float, aspect: float) -> None:
     shown = gabors(orientation=orientation, spatial_frequency=0, sigma=sigma, aspect=aspect, x=5, y=-4, size=128)
@@ -204,7 +250,7 @@ def _varied(**more: Any) -> StimulusSet:
         orientation=[0, 17, 45, 100],
         spatial_frequency=[0.03, 0.11],
         phase=[0, 0.3],
-        diameter=[None, 30],
+        diameter=[20, 30],
         window=["circle", "raised-cosine"],
         waveform=["sine", "square"],
         plaid_angle=70,
@@ -234,7 +280,7 @@ def test_ids_are_unique_and_metadata_has_a_column_a_parameter() -> None:
     assert len(set(shown.ids)) == len(shown) == 4 * 2 * 2 * 2 * 2 * 2 + 1
     assert {"orientation", "spatial_frequency", "phase", "contrast", "diameter", "x", "size"} <= set(shown.metadata)
     assert len(shown.where("orientation == 45 and spatial_frequency > 0.1")) == 16
-    assert shown.metadata["diameter"].isna().sum() == 65 and shown.ids[-1] == "grating-blank-px37"
+    assert shown.metadata["diameter"].isna().sum() == 1 and shown.ids[-1] == "grating-blank-px37"
     assert (shown.images([len(shown) - 1]) == 0.5).all() and shown.metadata["contrast"].iloc[-1] == 0
 
 
@@ -299,6 +345,11 @@ def test_warnings_say_what_is_drawn_poorly(caplog: pytest.LogCaptureFixture) -> 
         ({"window": "circel"}, "near: 'circle'"),
         ({"window": "none", "diameter": 3}, "window='none' has no diameter"),
         ({"window": "gaussian"}, "needs a diameter"),
+        ({"window": "circle"}, "window='circle' needs a diameter, or an inner_diameter"),
+        ({"window": "raised-cosine"}, "window='raised-cosine' needs a diameter"),
+        ({"window": ["none", "circle"]}, "window='circle' needs a diameter"),
+        ({"window": ["circle", "raised-cosine"], "diameter": [None, 8]}, "circle, raised-cosine are one picture"),
+        ({"size": 16.0}, "size=16.0: a screen has a whole number"),
         ({"x": 9}, "x=9: at least -8 and at most 8"),
         ({"colour": "purple"}, "no colour 'purple'; there are achromatic, red-green"),
         ({"colour": (2, 0, 0)}, "colour=2: at least -1 and at most 1"),
@@ -308,5 +359,5 @@ def test_warnings_say_what_is_drawn_poorly(caplog: pytest.LogCaptureFixture) -> 
 )
 def test_what_cannot_be_is_refused(options: dict[str, Any], text: str) -> None:
     with pytest.raises(OptionError) as caught:
-        gratings(size=16, **options)
+        gratings(**{"size": 16, **options})
     assert text in str(caught.value) and "\n" not in str(caught.value)
