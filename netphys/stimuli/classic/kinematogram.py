@@ -1,7 +1,9 @@
 """Random-dot kinematograms: a motion that no single frame shows.
 
 From frame to frame a share of the dots, the coherence, moves in one direction; the others are put anywhere. Dots that
-leave the field come in at the opposite side, so every frame alone is strewn evenly, whatever moves.
+leave the field come in at the opposite side, so every frame alone is strewn evenly, whatever moves. The field is seen
+through an aperture that cuts dots off: as many of a pixel's dots lie across its edge as anywhere, and the contrast is
+the same up to it. Were dots drawn whole, or not at all, by where their centre is, it would fall off over a dot's side.
 
 References
 ----------
@@ -26,8 +28,10 @@ from netphys.provenance import code_digest
 from netphys.seeds import generator
 from netphys.stimuli.classic.dots import Strewn, check_dots, draw_dots
 from netphys.stimuli.classic.factorial import Columns, crossed, on_screen, table_of
-from netphys.stimuli.classic.limits import counted, numbers, whole, words
+from netphys.stimuli.classic.limits import counted, numbers, seed_of, whole, words
+from netphys.stimuli.classic.releases import releases
 from netphys.stimuli.classic.screen import Screen
+from netphys.stimuli.classic.windows import circle
 from netphys.stimuli.stimulus_set import StimulusSet
 
 __all__ = ["kinematograms"]
@@ -39,7 +43,7 @@ Polarity = Literal["both", "light", "dark"]
 _MOST = 10_000_000  # stimuli of a set
 _MOST_FRAMES = 100_000
 _DOT_PIXELS = 3.0  # side of a dot where none is said
-_CODE = ("dots", "kinematogram", "screen")
+_CODE = ("dots", "kinematogram", "screen", "windows")
 _TAGS = {"direction": "a", "coherence": "c", "size": "px", "degrees": "deg", "seed": "s", "index": "i"}
 _WORDS = {"aperture": ("circle", "square"), "signal": ("anew", "fixed"), "polarity": ("both", "light", "dark")}
 
@@ -106,9 +110,10 @@ def kinematograms(
         Frames after which a dot is put anywhere; ages are staggered, so that 1 / lifetime of the dots are put anew in
         each frame. Default: no end. With it the share of all dots that moves on is coherence * (1 - 1 / lifetime).
     aperture : {"circle", "square"}
-        Where dots are seen. They wrap around in the square that holds it.
+        Where dots are seen, cut off at its edge. They wrap around in the square that holds it: what of a dot is
+        beyond one side is drawn at the opposite one.
     aperture_size : float, optional
-        Diameter or side, units. Default: the screen.
+        Diameter or side, units, larger than a dot. Default: the screen.
     signal : {"anew", "fixed"}
         Which dots are signal: chosen anew in each frame, so that none can be followed for long (Britten et al. 1992);
         or the same dots all the time.
@@ -137,7 +142,7 @@ def kinematograms(
     >>> moving.get([0], "clip").shape, moving.metadata["coherence"].tolist()
     (torch.Size([1, 8, 3, 32, 32]), [0.1, 0.5, 0.1, 0.5])
     """
-    screen = Screen(size, degrees)
+    screen, seed = Screen(size, degrees), seed_of(seed)
     dot = _DOT_PIXELS / screen.pixels_per_unit if dot_size is None else float(dot_size)
     field = screen.extent if aperture_size is None else float(aperture_size)
     moved = 2.0 * frame_rate / screen.pixels_per_unit if speed is None else float(speed)
@@ -147,6 +152,8 @@ def kinematograms(
             f"aperture_size={field:g}, frame_rate={frame_rate:g}, speed={moved:g}: an aperture is at most the screen, "
             f"{counted(screen.extent, screen.unit)}; rates are above 0, speeds not below"
         )
+    if not dot < field:
+        raise OptionError(f"dot_size={dot:g}: smaller than the aperture, {counted(field, screen.unit)}")
     motion = _Motion(
         step=moved / frame_rate,
         n_frames=whole("n_frames", n_frames, 1, _MOST_FRAMES),
@@ -169,7 +176,9 @@ def kinematograms(
     columns |= _shared(motion, moved, float(frame_rate), seed, len(columns["index"]))
     table = table_of("kinematogram", on_screen(columns, screen), _TAGS, {})
     conditions = list(zip(columns["direction"][::n], columns["coherence"][::n], strict=True))
-    return StimulusSet(_source(screen, motion, conditions, n, seed), table, name="classic:kinematograms")
+    return StimulusSet(
+        _source(screen, motion, float(frame_rate), conditions, n, seed), table, name="classic:kinematograms"
+    )
 
 
 def _check(motion: _Motion) -> None:
@@ -187,26 +196,46 @@ def _shared(motion: _Motion, speed: float, frame_rate: float, seed: int, rows: i
     """Columns of what all clips have in common."""
     shared = {name: getattr(motion, name) for name in ("n_frames", "n_dots", "dot_size", "lifetime", "aperture")}
     shared |= {name: getattr(motion, name) for name in ("aperture_size", "signal", "polarity", "contrast")}
-    shared |= {"speed": speed, "frame_rate": frame_rate, "seed": int(seed)}
+    shared |= {"speed": speed, "frame_rate": frame_rate, "seed": seed}
     return {name: [value] * rows for name, value in shared.items()}
 
 
-def _source(screen: Screen, motion: _Motion, conditions: list[tuple[float, float]], n: int, seed: int) -> Strewn:
+def _source(
+    screen: Screen, motion: _Motion, frame_rate: float, conditions: list[tuple[float, float]], n: int, seed: int
+) -> Strewn:
+    opening = _opening(screen, motion)
+
     def clip(index: int, condition: tuple[float, float]) -> Tensor:
         named = [f"{each:.12g}" for each in condition]
         x, y, sign = _tracks(motion, *condition, generator(seed, "kinematogram", *named, index))
-        frames = [_frame(screen, motion, across, up, sign) for across, up in zip(x, y)]
+        frames = [0.5 + opening * (_frame(screen, motion, *each, sign) - 0.5) for each in zip(x, y)]
         return torch.from_numpy(np.stack(frames))[:, None].expand(-1, 3, -1, -1)
 
     recipe = asdict(motion) | {"made": "kinematograms", "screen": asdict(screen), "seed": seed}
+    recipe |= {"frame_rate": frame_rate, "generator": releases("numpy")}
     recipe["code"] = code_digest(*(f"stimuli/classic/{file}" for file in _CODE))
     return Strewn({"clip": clip}, conditions, n, recipe)
 
 
+def _opening(screen: Screen, motion: _Motion) -> np.ndarray:
+    """Share of each pixel that lies in the aperture, float32 (y, x)."""
+    x, y = screen.grid()
+    wide = torch.tensor(motion.aperture_size, dtype=torch.float64)
+    pixel = 1 / screen.pixels_per_unit
+    if motion.aperture == "circle":
+        return circle((x**2 + y**2).sqrt(), wide, pixel=pixel).to(torch.float32).numpy()
+    return (circle(x.abs(), wide, pixel=pixel) * circle(y.abs(), wide, pixel=pixel)).to(torch.float32).numpy()
+
+
 def _frame(screen: Screen, motion: _Motion, x: np.ndarray, y: np.ndarray, sign: np.ndarray) -> np.ndarray:
-    """Draw the dots that are in the aperture."""
-    shown = np.hypot(x, y) < motion.aperture_size / 2 if motion.aperture == "circle" else np.ones(len(x), dtype=bool)
-    return draw_dots(screen, x[shown], y[shown], sign[shown], dot_size=motion.dot_size, contrast=motion.contrast)
+    """Draw the dots of a field that wraps around: one that lies across a side also at the opposite one."""
+    side, reach = motion.aperture_size, (motion.aperture_size + motion.dot_size) / 2
+    moved = [(x + right * side, y + up * side) for right in (-1, 0, 1) for up in (-1, 0, 1)]
+    seen = [np.flatnonzero((np.abs(across) < reach) & (np.abs(up) < reach)) for across, up in moved]
+    dot = np.concatenate(seen)
+    order = np.argsort(dot, kind="stable")  # copies of a dot lie over the same dots as itself
+    across, up = (np.concatenate([each[axis][some] for each, some in zip(moved, seen)])[order] for axis in (0, 1))
+    return draw_dots(screen, across, up, sign[dot[order]], dot_size=motion.dot_size, contrast=motion.contrast)
 
 
 def _tracks(
