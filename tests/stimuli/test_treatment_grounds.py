@@ -52,7 +52,7 @@ def _of_figures(images: np.ndarray, measure: object) -> float:
 
 
 def _in_middle(n: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A figure of n x n pixels, one of which `luminance(0.5, 0.1)` makes 0.5, beside the middle of a mean grey; and where it is."""
+    """A figure of n x n pixels, one of which `luminance(0.5, 0.1)` makes 0.5, on mean grey; and its place."""
     values = np.random.default_rng(seed).uniform(0.6, 0.9, n * n)
     values[0] = values[1:].mean()  # the mean of all, then
     image = np.full((1, 3, n + 6, n + 6), 0.5, np.float32)
