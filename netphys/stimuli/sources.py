@@ -195,10 +195,11 @@ class Chain:
         return targets_of(*self._sources)
 
     def clipped(self, indices: np.ndarray, field: str) -> np.ndarray | None:
-        answers = self._each(
-            indices,
-            lambda source, rows: [None] * len(rows) if (said := clipped_of(source, rows, field)) is None else said,
-        )
+        def shares(source: Source, rows: np.ndarray) -> Sequence[float | None]:
+            said = clipped_of(source, rows, field)
+            return [None] * len(rows) if said is None else said.tolist()
+
+        answers = self._each(indices, shares)
         return None if all(each is None for each in answers) else np.array(answers, dtype=np.float64)
 
     def _each(self, indices: np.ndarray, ask: Callable[[Source, np.ndarray], Sequence[Any]]) -> list[Any]:
