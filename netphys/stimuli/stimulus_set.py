@@ -241,7 +241,8 @@ class StimulusSet:
         more = f"; fields {', '.join(self.fields)}" if self.fields != ("image",) else ""
         treated = f"; treated: {self.treatment}" if self.treatment else ""
         listed = ", ".join(map(str, columns)) or "no columns"
-        return f"StimulusSet({self.name}: {len(self)} stimuli; {listed}{more}{treated})"
+        count = f"{len(self)} {'stimulus' if len(self) == 1 else 'stimuli'}"
+        return f"StimulusSet({self.name}: {count}; {listed}{more}{treated})"
 
     def _repr_html_(self) -> str:
         from netphys.stimuli.drawing import html_of

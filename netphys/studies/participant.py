@@ -316,6 +316,9 @@ def check_probe(study: Study, probed: StimulusSet | None) -> None:
     for key, column in (("labels", options.labels), ("groups", options.groups)):
         if column and column not in columns:
             raise StudyError(f"[probe] {key}: stimuli have no column {column!r}{near(column, columns)}")
+        if column and metadata[column].isna().any():
+            missing = probed.ids[int(metadata[column].isna().to_numpy().argmax())]
+            raise StudyError(f"[probe] {key}: {missing!r} has no {column}; leave such stimuli out by where=")
     labels = [str(each) for each in metadata[options.labels]]
     groups = [str(each) for each in metadata[options.groups]] if options.groups else None
     try:

@@ -47,6 +47,8 @@ _FEW_PIXELS = 1 << 13  # of an image whose three calls of PIL take longer than t
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
 _MID_GREY = 127
 _ORIENTATION = 0x0112  # EXIF
+_WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
+_STRETCHED = {"L;2": 85, "L;4": 17}  # PIL brings grey of 2 and 4 bit to 0..255
 _SAY_ORIENTATION = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}  # in what PIL knows of a file
 
 
@@ -93,15 +95,20 @@ def picture_pixels(
     StimulusError
         If it holds floats, which have no defined white. Of a damaged file PIL raises anything.
     """
-    deep = _is_deep(image)
+    deep, turned = _is_deep(image), hasattr(image, "tag_v2") and _says_turn(image)  # PIL turns a TIFF while it loads
     image.load()
-    may_say = not _SAY_ORIENTATION.isdisjoint(image.info) or hasattr(
-        image, "tag_v2"
-    )  # looking takes as long as opening
-    turned = may_say and image.getexif().get(_ORIENTATION, 1) not in (0, 1)
-    pixels, said = _rgb(_turned(image) if turned else image, name, place)
+    if (
+        not turned and not _SAY_ORIENTATION.isdisjoint(image.info) and _says_turn(image)
+    ):  # looking takes as long as opening
+        turned, image = True, _turned(image)
+    pixels, said = _rgb(image, name, place)
     words = [*said, *["16 bit colours cut to 8"] * deep, *["turned as EXIF says"] * turned]
-    return pixels, tuple(words)
+    return pixels, (*words, *["first of several frames"] * bool(getattr(image, "is_animated", False)))
+
+
+def _says_turn(image: Image.Image) -> bool:
+    """Tell whether the EXIF orientation is one that turns or mirrors."""
+    return image.getexif().get(_ORIENTATION, 1) in range(2, 9)
 
 
 def _turned(image: Image.Image) -> Image.Image:
@@ -115,8 +122,8 @@ def decode_values(file: Path | BinaryIO, *, name: str | None = None) -> np.ndarr
 
     Returns
     -------
-    array of uint8, or int32 where there are more than 8 bit, (y, x)
-        The numbers as they lie in the file: of a palette the index, of 1 bit 0 and 1.
+    array of uint8, int32 where there are more than 8 bit, or float32, (y, x)
+        The numbers as they lie in the file: of a palette the index, of 1 bit 0 and 1, of 2 bit 0 to 3.
 
     Raises
     ------
@@ -124,11 +131,14 @@ def decode_values(file: Path | BinaryIO, *, name: str | None = None) -> np.ndarr
         As :func:`decode_image`; and if it has several channels.
     """
     with _decoding(file, name) as image:
+        stretched = _STRETCHED.get(_raw_mode(image), 1)
         image.load()
         if len(image.getbands()) != 1:
             raise StimulusError(f"{name or file} has {len(image.getbands())} channels; numbers are in a file of one")
         values = np.asarray(image)
-    return values.astype(np.uint8 if values.dtype in (bool, np.uint8) else np.int32)
+    if values.dtype.kind == "f":
+        return values.astype(np.float32)
+    return values.astype(np.uint8) // stretched if values.dtype in (bool, np.uint8) else values.astype(np.int32)
 
 
 class _decoding:
@@ -205,10 +215,15 @@ def _say_truncated() -> None:
 
 def _is_deep(image: Image.Image) -> bool:
     """Tell whether PIL reads colours of 16 bit by their upper 8."""
+    return len(image.getbands()) > 1 and ";16" in _raw_mode(image)
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Say how pixels lie in a file that is not loaded yet, in PIL's words."""
     tiles = getattr(image, "tile", None) or [("", None, 0, "")]
     raw = tiles[0][3]
-    raw = raw[0] if isinstance(raw, tuple) else raw
-    return len(image.getbands()) > 1 and isinstance(raw, str) and ";16" in raw
+    raw = raw[0] if isinstance(raw, tuple) and raw else raw
+    return raw if isinstance(raw, str) else ""
 
 
 def _rgb(image: Image.Image, name: str, place: Place | None) -> tuple[np.ndarray, list[str]]:
@@ -218,19 +233,34 @@ def _rgb(image: Image.Image, name: str, place: Place | None) -> tuple[np.ndarray
     from PIL import Image
 
     if image.mode.startswith("I;16") or image.mode == "I":
-        values = np.asarray(image).astype(np.int64)
-        grey = np.clip((values + 128) // 257, 0, 255).astype(np.uint8)
-        return np.repeat(grey[None], 3, axis=0), ["16 bit grey divided by 257", "grey repeated"]
+        return _deep_grey(image, name)
     if image.mode == "F":
         raise StimulusError(f"{name} holds floats, which have no defined white; convert it to 8 or 16 bit")
     said = ["grey repeated"] * (image.mode in ("1", "L", "LA", "La"))
     said += ["palette looked up"] * (image.mode in ("P", "PA"))
     said += [f"{image.mode} to RGB"] * (image.mode in ("CMYK", "YCbCr", "LAB", "HSV"))
-    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+    if image.mode in _WITH_ALPHA or "transparency" in image.info:
         shown = image.convert("RGBA")
         ground = Image.new("RGBA", shown.size, (_MID_GREY, _MID_GREY, _MID_GREY, 255))
         return _planes(Image.alpha_composite(ground, shown).convert("RGB"), place), [*said, "alpha over mid-grey"]
     return _planes(image.convert("RGB"), place), said
+
+
+def _deep_grey(image: Image.Image, name: str) -> tuple[np.ndarray, list[str]]:
+    """Convert grey of 16 bit; one value of it may be declared transparent."""
+    values = np.asarray(image).astype(np.int64)
+    if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
+        raise StimulusError(
+            f"{name} holds whole numbers from {values.min()} to {values.max()}, which have no defined white; "
+            "convert it to 8 or 16 bit, or read them as numbers (COLUMN:values)"
+        )
+    grey = ((values + 128) // 257).astype(np.uint8)
+    said = ["16 bit grey divided by 257", "grey repeated"]
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        grey[values == clear] = _MID_GREY
+        said.append("alpha over mid-grey")
+    return np.repeat(grey[None], 3, axis=0), said
 
 
 def _planes(image: Image.Image, place: Place | None) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 
 from netphys._version import __version__
 from netphys.errors import FileError, NetphysError, OptionError, OutputError, StimulusError, near
-from netphys.files import committing, ensure_folder, reserve
+from netphys.files import committing, ensure_folder, reserve, sweep_file
 from netphys.guards import guarded_hdf5, is_hdf5
 from netphys.hdf5_columns import (
     Columns,
@@ -114,6 +114,7 @@ def write_hdf5(
             return path
         raise OutputError(f"{path} {difference}; choose another name, or force=True replaces it")
     ensure_folder(path.parent)
+    sweep_file(path)  # what a killed writer left
     import h5py
 
     with committing(path) as temporary:

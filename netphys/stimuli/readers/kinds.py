@@ -43,7 +43,7 @@ KINDS = {
     each.name: each
     for each in (
         Kind("image", "image", IMAGE_SUFFIXES, "decoding", "decode_picture", "uint8 (3, y, x)"),
-        Kind("values", "values", (), "kinds", "values_with_words", "integers (y, x): labels, masks, depth"),
+        Kind("values", "values", (), "kinds", "values_with_words", "numbers (y, x): labels, masks, depth"),
         Kind("clip", "clip", CLIP_SUFFIXES, "video", "decode_clip", "uint8 (t, 3, y, x)"),
         Kind("sound", "sound", SOUND_SUFFIXES, "sound", "decode_sound", "float32 (samples,) in [-1, 1]"),
         Kind("text", "text", _TEXT_SUFFIXES, "text", "decode_text", "str"),

@@ -140,7 +140,8 @@ class Directory:
 class Archive:
     """A zip archive; its members are read in memory and never written anywhere.
 
-    Where all members lie in one folder of the archive, that folder is left out of their names; both names find them.
+    Where all members lie in one folder that is called as the archive is, or that holds ``metadata.csv``, that folder is
+    left out of their names; both names find them.
 
     Raises
     ------
@@ -153,7 +154,7 @@ class Archive:
         self.name = path.stem
         self._require_few()
         self._zip = self._opened()
-        self._members = _without_common_folder(self._checked())
+        self._members = _without_common_folder(self._checked(), self.path.stem)
         self._whole = {member.filename: member for member in self._members.values()}
 
     def __str__(self) -> str:
@@ -284,11 +285,14 @@ def _hidden(name: str) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
 
 
-def _without_common_folder(members: dict[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-    """Leave out a folder that holds all members but hidden ones."""
+def _without_common_folder(members: dict[str, zipfile.ZipInfo], stem: str) -> dict[str, zipfile.ZipInfo]:
+    """Leave out a folder that was zipped as a whole: all members lie in it, and it is called as the archive is, or has
+    the metadata. Any other folder may be a category."""
     shown = [name for name in members if not _hidden(name)]
     top = {name.split("/", 1)[0] for name in shown}
     if len(top) != 1 or not all("/" in name for name in shown):
         return members
     start = f"{top.pop()}/"
+    if start != f"{stem}/" and f"{start}metadata.csv" not in members:
+        return members
     return {name.removeprefix(start): member for name, member in members.items() if name.startswith(start)}

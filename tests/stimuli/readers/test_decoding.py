@@ -165,3 +165,62 @@ def test_fuzz_only_stimulus_errors_come_out(tmp_path: Path) -> None:
                     assert pixels.dtype == np.uint8 and pixels.shape[0] == 3
                     outcomes["read"] += 1
     assert outcomes["read"] > 5 and outcomes["refused"] > 15  # both happen, so the fuzz reaches something
+
+
+def test_words_are_those_of_what_was_done(tmp_path: Path) -> None:
+    from netphys.stimuli.readers.decoding import decode_picture
+
+    path, image = tmp_path / "a.tiff", Image.fromarray(RGB)
+    for orientation in (1, 3, 6, 9):  # PIL turns a TIFF while it loads it; 9 is no orientation
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        image.save(path, exif=exif)
+        pixels, words = decode_picture(path)
+        turned = {3: RGB[::-1, ::-1], 6: np.rot90(RGB, -1)}.get(orientation, RGB)
+        assert np.array_equal(pixels.transpose(1, 2, 0), turned), orientation
+        assert words == (("turned as EXIF says",) if orientation in (3, 6) else ()), orientation
+    lab = Image.new("LAB", (3, 2), (50, 120, 130))
+    lab.save(tmp_path / "lab.tiff")
+    assert decode_picture(tmp_path / "lab.tiff")[1] == ("LAB to RGB",)
+    image.save(tmp_path / "two.tiff", save_all=True, append_images=[image.rotate(90)])
+    assert decode_picture(tmp_path / "two.tiff")[1] == ("first of several frames",)
+    image.save(tmp_path / "moving.webp", save_all=True, append_images=[image.transpose(0)], lossless=True)
+    assert "first of several frames" in decode_picture(tmp_path / "moving.webp")[1]
+
+
+def test_deep_grey_has_bounds_and_may_be_transparent(tmp_path: Path) -> None:
+    from netphys.stimuli.readers.decoding import decode_picture
+
+    Image.fromarray(np.array([[0, 70_000, -3]], dtype=np.int32)).save(tmp_path / "wide.tiff")
+    with pytest.raises(StimulusError, match="whole numbers from -3 to 70000, which have no defined white"):
+        decode_image(tmp_path / "wide.tiff")
+    Image.fromarray(np.array([[0, 257, 514]], dtype=np.uint16)).save(tmp_path / "clear.png", transparency=257)
+    pixels, words = decode_picture(tmp_path / "clear.png")
+    assert "alpha over mid-grey" in words and pixels[0, 0].tolist() == [0, 127, 2]
+
+
+def test_numbers_lie_in_files_as_they_are(tmp_path: Path) -> None:
+    from netphys.stimuli.readers.decoding import decode_values
+
+    depth = np.array([[0.25, 1.75], [2.5, 3.9]], dtype=np.float32)
+    Image.fromarray(depth).save(tmp_path / "depth.tiff")
+    assert np.array_equal(decode_values(tmp_path / "depth.tiff"), depth)  # not cut to whole numbers
+    for bits in (2, 4):
+        labels = np.arange(2**bits, dtype=np.uint8)[None]
+        (tmp_path / f"{bits}.png").write_bytes(_grey_png(labels, bits))
+        assert np.array_equal(decode_values(tmp_path / f"{bits}.png"), labels)
+        assert decode_image(tmp_path / f"{bits}.png")[0].max() == 255  # control: a picture of it is stretched
+
+
+def _grey_png(values: np.ndarray, bits: int) -> bytes:
+    """Write grey of a few bit; PIL writes 8."""
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], bits, 0, 0, 0, 0)
+    digits = [np.unpackbits(row[:, None], axis=1)[:, 8 - bits :].ravel() for row in values]
+    lines = b"".join(b"\0" + np.packbits(each).tobytes() for each in digits)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")

@@ -278,3 +278,20 @@ def test_formulas_are_text_and_ids_are_unique(tmp_path: Path) -> None:
         StimulusSet.from_folder(tmp_path)
     (tmp_path / "metadata.csv").write_bytes(b"file,a\rd.png," + b"x" * 9 + b"\r")  # lines as old Macs end them
     assert StimulusSet.from_folder(tmp_path).ids == ("d.png",)
+
+
+def test_the_only_category_of_a_zip_stays_a_category(tmp_path: Path) -> None:
+    import zipfile
+
+    from netphys.stimuli import StimulusSet
+
+    picture = tmp_path / "x.png"
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(picture)
+    for archive, top in (("mine.zip", "faces/"), ("faces.zip", "faces/"), ("other.zip", "set/")):
+        with zipfile.ZipFile(tmp_path / archive, "w") as packed:
+            packed.write(picture, f"{top}a.png")
+            if top == "set/":
+                packed.writestr(f"{top}metadata.csv", "file\na.png\n")
+    ids = {each: StimulusSet.from_folder(tmp_path / each).ids for each in ("mine.zip", "faces.zip", "other.zip")}
+    assert ids == {"mine.zip": ("faces/a.png",), "faces.zip": ("a.png",), "other.zip": ("a.png",)}
+    assert StimulusSet.from_folder(tmp_path / "mine.zip").metadata["category"].tolist() == ["faces"]
