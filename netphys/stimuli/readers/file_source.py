@@ -265,6 +265,12 @@ class _Seen:
         self._word = np.full(n, -1, dtype=np.int32)
         self._n, self._digest, self._has = n, np.empty((0, 32), dtype=np.uint8), np.zeros(0, dtype=bool)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
     def knows(self, index: int, *, digest: bool) -> bool:
         return bool(len(self._has) and self._has[index]) if digest else bool(self._word[index] >= 0)
 
@@ -295,6 +301,13 @@ class _Kept:
         self._bytes: dict[str, int] = {}
         self._too_large: set[str] = set()
         self._mean: dict[str, float] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Send what is known, not what is kept: the other process reads the files."""
+        return {**self.__dict__, "_values": {}, "_bytes": {}, "_lock": None}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def wants(self, field: str) -> bool:
         return field not in self._too_large

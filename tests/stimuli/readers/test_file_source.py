@@ -169,3 +169,13 @@ def test_a_number_of_workers_that_is_none(folder: Path, monkeypatch: pytest.Monk
         monkeypatch.setenv(WORKERS, wrong)
         with pytest.raises(OptionError, match=rf"NETPHYS_WORKERS='{wrong}' is neither 'auto' nor a number .* 0 to 16"):
             shown.images([0])
+
+
+def test_a_set_of_files_goes_to_another_process(image_folder: Callable[..., Path]) -> None:
+    import pickle
+
+    shown = StimulusSet.from_folder(image_folder({"a.png": 0, "b.png": 1}))
+    digest, images = shown.digest, shown.images()
+    sent = pickle.dumps(shown)
+    again = pickle.loads(sent)
+    assert len(sent) < 20_000 and again.digest == digest and again.images().equal(images)
