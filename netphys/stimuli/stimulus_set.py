@@ -85,7 +85,7 @@ class StimulusSet:
         self.ids: tuple[str, ...] = tuple(require_unique(list(self._table["stimulus_id"]), what=name))
         if not self.ids:
             raise StimulusError(f"{name} holds no stimulus")
-        if "" in self.ids or metadata["stimulus_id"].isna().any():
+        if metadata["stimulus_id"].isna().any():
             raise StimulusError(f"{name}: a stimulus has no stimulus_id")
         self._digest: str | None = None
 

@@ -104,6 +104,9 @@ def read_shelf(
     if listed:
         _say_unnamed(shelf, table, columns)
     table = table.reset_index(drop=True).copy()
+    if "stimulus_id" in table and (table["stimulus_id"] == "").any():
+        row = int((table["stimulus_id"] == "").to_numpy().argmax())
+        raise StimulusError(f"{where}: the stimulus of row {row + 1} has no stimulus_id")
     if "stimulus_id" not in table:
         table.insert(0, "stimulus_id", table[columns[0].column].astype(str))
     source = FileSource(shelf, {each.field: (each.kind, list(table[each.column])) for each in columns})

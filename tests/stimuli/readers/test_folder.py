@@ -238,3 +238,10 @@ def test_files_of_other_kinds_beside_the_images_are_said(image_folder: Write, ca
     assert len(StimulusSet.from_folder(folder)) == 4
     said = f"2 file(s) of {folder} are of another kind than its images and not shown, first 'face/z.gif'"
     assert caplog.messages == [said]
+
+
+def test_an_id_that_is_left_empty_is_named_by_its_row(image_folder: Write) -> None:
+    folder = image_folder({"a.png": 0, "b.png": 1})
+    (folder / "metadata.csv").write_text("file,stimulus_id\na.png,one\nb.png,\n")
+    with pytest.raises(StimulusError, match="the stimulus of row 2 has no stimulus_id"):
+        StimulusSet.from_folder(folder)
