@@ -16,7 +16,7 @@ from netphys.stimuli.classic import cutouts_from_masks, objects_on_backgrounds
 from netphys.stimuli.drawing import draw_stimulus
 
 SCREEN = "size=128&degrees=8"
-scenes = netphys.load_stimuli("world:scenes?n=60&size=128&seed=3")
+scenes = netphys.load_stimuli("world:scenes?n=40&size=128&seed=3")
 rows = {
     "gratings": f"classic:gratings?orientation=0:180:30&spatial_frequency=1&diameter=6&{SCREEN}",
     "Gabors": f"classic:gabors?orientation=0:180:30&spatial_frequency=1.5&sigma=0.8&{SCREEN}",
