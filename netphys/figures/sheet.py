@@ -22,6 +22,7 @@ _FOOT = 0.16  # inches for the line that says what is on the sheet
 _COLUMNS = {"image": 12, "left": 6, "clip": 3, "text": 5, "sound": 8}  # wide things want wide cells
 _FLAT = 0.4  # height over width of a waveform's or a text's cell
 _GAP = 0.03  # of a cell's width
+_FILLED = 0.9  # of it by a caption: letters are a little wider where a figure is saved at another resolution
 
 
 def sheet_figure(
@@ -103,7 +104,7 @@ def _write(figure: Figure, at: tuple[float, float], value: object, inches: float
     renderer: Any = figure.canvas.get_renderer()  # type: ignore[attr-defined]
 
     def fits() -> bool:
-        return bool(written.get_window_extent(renderer).width <= inches * figure.dpi)
+        return bool(written.get_window_extent(renderer).width <= _FILLED * inches * figure.dpi)
 
     if not fits() and "/" in text:
         text = text.rsplit("/", 1)[1]

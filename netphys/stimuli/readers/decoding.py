@@ -25,6 +25,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "LEAVES_OUT",
     "MAX_PIXELS",
+    "MID_GREY",
     "decode_image",
     "decode_picture",
     "decode_values",
@@ -45,7 +46,7 @@ _PIXELS_A_BYTE = (
 )
 _FEW_PIXELS = 1 << 13  # of an image whose three calls of PIL take longer than the pixels
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
-_MID_GREY = 127
+MID_GREY = 127
 _ORIENTATION = 0x0112  # EXIF
 _WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 _STRETCHED = {"L;2": 85, "L;4": 17}  # PIL brings grey of 2 and 4 bit to 0..255
@@ -241,7 +242,7 @@ def _rgb(image: Image.Image, name: str, place: Place | None) -> tuple[np.ndarray
     said += [f"{image.mode} to RGB"] * (image.mode in ("CMYK", "YCbCr", "LAB", "HSV"))
     if image.mode in _WITH_ALPHA or "transparency" in image.info:
         shown = image.convert("RGBA")
-        ground = Image.new("RGBA", shown.size, (_MID_GREY, _MID_GREY, _MID_GREY, 255))
+        ground = Image.new("RGBA", shown.size, (MID_GREY, MID_GREY, MID_GREY, 255))
         return _planes(Image.alpha_composite(ground, shown).convert("RGB"), place), [*said, "alpha over mid-grey"]
     return _planes(image.convert("RGB"), place), said
 
@@ -258,7 +259,7 @@ def _deep_grey(image: Image.Image, name: str) -> tuple[np.ndarray, list[str]]:
     said = ["16 bit grey divided by 257", "grey repeated"]
     clear = image.info.get("transparency")
     if isinstance(clear, int):
-        grey[values == clear] = _MID_GREY
+        grey[values == clear] = MID_GREY
         said.append("alpha over mid-grey")
     return np.repeat(grey[None], 3, axis=0), said
 

@@ -26,11 +26,11 @@ from netphys.stimuli.readers.shelves import Archive, Shelf, open_shelf
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Found", "read_folder", "read_shelf", "read_table"]
+__all__ = ["LISTED", "Found", "read_folder", "read_shelf", "read_table"]
 
 log = logging.getLogger(__name__)
 
-_LISTED = "metadata.csv"
+LISTED = "metadata.csv"
 _SHOWN = ("image", "sound", "clip", "text")  # what a folder without metadata.csv is looked through for, in this order
 _FILES = ("filename", "image_file_name", "file_name", "path", "filepath", "file_path", "image", "image_path", "name")
 _FOREIGN = (".heic", ".heif", ".avif", ".jp2", ".svg", ".ppm", ".pgm", ".tga", ".psd", ".exr", ".hdr", ".pcx", ".eps")
@@ -89,10 +89,10 @@ def read_shelf(
     skip_broken: bool = False,
 ) -> Found:
     """Read what lies on a shelf, as :func:`read_folder`."""
-    where = f"{shelf}/{_LISTED}" if table is None else f"the table of {shelf}"
-    listed = table is None and shelf.has(_LISTED)
+    where = f"{shelf}/{LISTED}" if table is None else f"the table of {shelf}"
+    listed = table is None and shelf.has(LISTED)
     if listed:
-        with shelf.open(_LISTED) as file:
+        with shelf.open(LISTED) as file:
             table = read_table(file, name=where, written=[said.partition(":")[0] for said in (fields or {}).values()])
     if table is None:
         table = _walk(shelf)
@@ -173,7 +173,7 @@ def _require_files(shelf: Shelf, table: pd.DataFrame, columns: list[FieldColumn]
 def _near_file(name: str, shelf: Shelf) -> str:
     """Say which files have nearly that name: the same but for upper and lower case, the same elsewhere, alike."""
     try:
-        files = [each for each in shelf.files() if each != _LISTED]
+        files = [each for each in shelf.files() if each != LISTED]
     except StimulusError:  # a part that is closed, or too many: the first mistake is said
         return ""
     same = [each for each in files if each.casefold() == name.casefold()]
@@ -201,7 +201,7 @@ def _say_unnamed(shelf: Shelf, table: pd.DataFrame, columns: list[FieldColumn]) 
         what = {"image": "image(s)", "clip": "clip(s)", "sound": "sound(s)", "text": "text(s)"}.get(columns[0].kind)
         what = what if len(kinds) == 1 and what else "file(s)"
         log.warning(
-            "%d %s of %s are named by no row of %s, first %r", len(unnamed), what, shelf, _LISTED, unnamed[0]
+            "%d %s of %s are named by no row of %s, first %r", len(unnamed), what, shelf, LISTED, unnamed[0]
         )  # fmt: skip
 
 

@@ -7,13 +7,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from netphys.errors import OptionError, StimulusError
-from netphys.stimuli.readers.decoding import picture_pixels
+from netphys.stimuli.readers.decoding import MID_GREY, picture_pixels
 
 __all__ = ["Layout", "image_of"]
 
 Layout = Literal["CHW", "HWC"]
 _CHANNELS = (1, 3, 4)
-_MID_GREY = 127
 
 
 def image_of(value: Any, where: str, *, layout: Layout | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -122,4 +121,4 @@ def _over_grey(pixels: np.ndarray) -> np.ndarray:
 
         return picture_pixels(Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)), mode="RGBA"))[0]
     alpha = pixels[3:]
-    return (pixels[:3] * alpha + (_MID_GREY / 255) * (1 - alpha)).astype(np.float32)
+    return (pixels[:3] * alpha + (MID_GREY / 255) * (1 - alpha)).astype(np.float32)

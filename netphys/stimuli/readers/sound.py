@@ -19,7 +19,7 @@ import numpy as np
 from netphys.errors import OptionError, StimulusError
 from netphys.stimuli.readers.changed_source import Changed
 from netphys.stimuli.readers.decoding import IMAGE_SUFFIXES
-from netphys.stimuli.readers.folder import Found, read_shelf, read_table
+from netphys.stimuli.readers.folder import LISTED, Found, read_shelf, read_table
 from netphys.stimuli.readers.kinds import SOUND_SUFFIXES, field_columns
 from netphys.stimuli.readers.shelves import Shelf, open_shelf
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["WavHeader", "decode_sound", "read_sounds", "wav_header"]
 
-_LISTED = "metadata.csv"
 _MOST_BYTES = 1 << 30  # of one file: three hours of CD sound
 _HIGHEST_RATE = 768_000  # Hz; four times what any recorder of bats takes
 _MOST_CHANNELS = 64
@@ -120,7 +119,7 @@ def read_sounds(
     if rate is not None and not (isinstance(rate, int | np.integer) and 0 < rate <= _HIGHEST_RATE):
         raise OptionError(f"rate={rate!r}: a sample rate is wanted, a whole number of Hz, 1 to {_HIGHEST_RATE}")
     shelf = open_shelf(folder)
-    table, fields = _listed(shelf, fields) if shelf.has(_LISTED) else _walked(shelf, fields)
+    table, fields = _listed(shelf, fields) if shelf.has(LISTED) else _walked(shelf, fields)
     found = read_shelf(shelf, table=table, fields=fields, skip_broken=skip_broken)
     columns = [
         each.column
@@ -280,9 +279,9 @@ def _samples(data: bytes, header: WavHeader, name: str) -> np.ndarray:
 
 def _listed(shelf: Shelf, fields: Mapping[str, str] | None) -> tuple[pd.DataFrame, dict[str, str]]:
     """Read metadata.csv, and say which column names the sounds."""
-    with shelf.open(_LISTED) as file:
+    with shelf.open(LISTED) as file:
         written = ["sound", *(said.partition(":")[0] for said in (fields or {}).values())]
-        table = read_table(file, name=f"{shelf}/{_LISTED}", written=written)
+        table = read_table(file, name=f"{shelf}/{LISTED}", written=written)
     return table, dict(fields or {"sound": "sound:sound" if "sound" in table else "file:sound"})
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from netphys.errors import OptionError, StimulusError, near
 from netphys.stimuli.readers.changed_source import Changed
 from netphys.stimuli.readers.decoding import IMAGE_SUFFIXES, opened
-from netphys.stimuli.readers.folder import Found, read_shelf, read_table
+from netphys.stimuli.readers.folder import LISTED, Found, read_shelf, read_table
 from netphys.stimuli.readers.shelves import Shelf, open_shelf
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ __all__ = ["read_stereo"]
 
 log = logging.getLogger(__name__)
 
-_LISTED = "metadata.csv"
 _SCALE = "disparity_scale"
 _ORIENTATION = 0x0112  # EXIF; from 5 on width and height are exchanged
 
@@ -76,9 +75,9 @@ def read_stereo(
         raise OptionError(f"scale={scale!r}: numbers in the file a pixel of disparity are wanted, above 0")
     shelf = open_shelf(folder)
     names = {"left": left, "right": right} | ({"disparity": disparity} if disparity else {})
-    if shelf.has(_LISTED):
-        with shelf.open(_LISTED) as file:
-            table = read_table(file, name=f"{shelf}/{_LISTED}", written=names.values())
+    if shelf.has(LISTED):
+        with shelf.open(LISTED) as file:
+            table = read_table(file, name=f"{shelf}/{LISTED}", written=names.values())
         columns = names
     else:
         table, columns = _walked(shelf, names), {each: each for each in names}
@@ -113,7 +112,7 @@ def _walked(shelf: Shelf, names: Mapping[str, str]) -> pd.DataFrame:
                 pairs[pair][part] = file
     if not pairs:
         raise StimulusError(
-            f"{shelf} holds no pairs: no {_LISTED}, no folders {names['left']}/ and {names['right']}/, "
+            f"{shelf} holds no pairs: no {LISTED}, no folders {names['left']}/ and {names['right']}/, "
             f"no files NAME_{names['left']}.png and NAME_{names['right']}.png"
         )
     for pair, files in pairs.items():

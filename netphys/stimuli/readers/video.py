@@ -18,7 +18,7 @@ import numpy as np
 from netphys.errors import OptionError, StimulusError
 from netphys.progress import bar
 from netphys.stimuli.readers.decoding import IMAGE_SUFFIXES
-from netphys.stimuli.readers.folder import Found, read_table
+from netphys.stimuli.readers.folder import LISTED, Found, read_table
 from netphys.stimuli.readers.frames import Film, Frame, FrameFiles, open_film
 from netphys.stimuli.readers.kinds import kind_of
 from netphys.stimuli.readers.shelves import Shelf, open_shelf
@@ -32,7 +32,6 @@ __all__ = ["MAX_CLIP_BYTES", "decode_clip", "read_video"]
 log = logging.getLogger(__name__)
 
 MAX_CLIP_BYTES = 1 << 30  # of one decoded clip: 160 frames of 1920 x 1080
-_LISTED = "metadata.csv"
 _NAMED = 10  # films that a warning names
 
 
@@ -259,9 +258,9 @@ def _films(path: Path, frame_rate: float | None) -> list[Film]:
 
 def _frame_files(shelf: Shelf) -> dict[str, list[str]]:
     """List the frames of each film of a folder."""
-    if shelf.has(_LISTED):
-        with shelf.open(_LISTED) as file:
-            table = read_table(file, name=f"{shelf}/{_LISTED}", written=["film"])
+    if shelf.has(LISTED):
+        with shelf.open(LISTED) as file:
+            table = read_table(file, name=f"{shelf}/{LISTED}", written=["film"])
         return _listed_frames(shelf, table)
     files = [each for each in shelf.files() if PurePosixPath(each).suffix.lower() in IMAGE_SUFFIXES]
     if not files:
@@ -277,7 +276,7 @@ def _frame_files(shelf: Shelf) -> dict[str, list[str]]:
 
 def _listed_frames(shelf: Shelf, table: pd.DataFrame) -> dict[str, list[str]]:
     """List the frames that metadata.csv names, in its order."""
-    where = f"{shelf}/{_LISTED}"
+    where = f"{shelf}/{LISTED}"
     if "file" not in table:
         raise StimulusError(f"{where} has no column 'file' that names the frames")
     if not len(table):
