@@ -10,9 +10,10 @@ import numpy as np
 
 from netphys.errors import RecordingError
 from netphys.networks import Network, Preprocess
-from netphys.recording.hooks import Tap
+from netphys.networks.outputs import tensors_in
+from netphys.networks.tap import Tap
+from netphys.recording.keep import units_first
 from netphys.recording.layers import Layer
-from netphys.recording.outputs import tensors_in
 from netphys.recording.running import evaluating, prepare, unchanged
 from netphys.seeds import forked_torch
 
@@ -91,28 +92,32 @@ def degrees_seen(network: Network, stimuli: StimulusSet) -> float | None:
 
 
 def checked_output(tensor: Any, layer: Layer, batch_size: int) -> Any:
-    """Refuse an output that is not what the probing forward saw."""
-    expected = (layer.shape[1:] + layer.shape[:1]) if layer.moved else layer.shape
-    if tensor is None or (*tensor.shape, 1)[: max(tensor.ndim, 2)] != (batch_size, *expected):
+    """Return an activation as (stimulus, unit, ...); refuse one that is not what the probing forward saw."""
+    expected = (batch_size, *layer.shape)
+    n_windows = layer.arrangement.n_windows
+    if tensor is None or not tensor.ndim or tensor.shape[0] != batch_size * n_windows:
         shape = "no tensor" if tensor is None else str(tuple(tensor.shape))
-        raise RecordingError(f"layer {layer.name!r} returned {shape}, expected {(batch_size, *expected)}")
-    return tensor
+        raise RecordingError(f"layer {layer.name!r} returned {shape}, expected {expected}")
+    found = units_first(tensor, layer)
+    if found.shape != expected:
+        raise RecordingError(f"layer {layer.name!r} returned {tuple(found.shape)}, expected {expected}")
+    return found
 
 
 def _first_rows(network: Network, layers: Sequence[Layer], images: torch.Tensor, seed: int) -> dict[str, torch.Tensor]:
     """Run a forward, and keep what each layer did to the first image."""
     import torch
 
-    names = {(layer.path, layer.call, layer.suffix): layer.name for layer in layers}
+    names = {layer.name: layer.arrangement.n_windows for layer in layers}
     rows: dict[str, torch.Tensor] = {}
 
-    def receive(path: str, call: int, output: Any) -> None:
+    def receive(key: str, output: Any) -> None:
         for suffix, tensor in tensors_in(output):
-            if (path, call, suffix) in names and tensor.ndim:
-                rows[names[path, call, suffix]] = tensor[0].clone()
+            if key + suffix in names and tensor.ndim:
+                rows[key + suffix] = tensor[: names[key + suffix]].clone()
 
-    module, last = network.module, (layers[-1].path, layers[-1].call)
-    tap = Tap(module, {layer.path for layer in layers}, receive, last=last)
+    module = network.module
+    tap = Tap(module, {layer.path for layer in layers}, receive, last=layers[-1].key)
     autocast = torch.autocast(images.device.type, enabled=False)
     with evaluating(module), unchanged(module), torch.no_grad(), autocast, tap, forked_torch(seed):
         tap.run(images)

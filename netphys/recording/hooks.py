@@ -1,104 +1,26 @@
-"""Hooks: each wanted output is handed on at the moment its layer returns it, and the network is left as it was found.
+"""Hooks for a probing script: a dict of activations, and the network left as it was found.
 
-What a layer returned may be overwritten by the next operation (in-place ReLU in AlexNet, VGG, ResNet, SqueezeNet), so
-whoever keeps an output copies it inside the hook. Hooks, train/eval modes and the fused attention path, in which the
-hooks of submodules do not fire, are restored on every way out.
+Hooks, train/eval modes and the fused attention path, in which the hooks of submodules do not fire, are restored on
+every way out.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from netphys.errors import LayerNotFound, near
 from netphys.networks import Network
-from netphys.recording.outputs import layer_name, tensors_in
+from netphys.networks.outputs import LayerName, tensors_in
+from netphys.networks.tap import Tap
 from netphys.recording.patterns import aliases_in, match_layers, may_match, not_an_alias
 from netphys.recording.running import evaluating
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Tap", "hooks"]
-
-Receive = Callable[[str, int, Any], None]  # path, call, output
-
-
-class _Reached(BaseException):
-    """The deepest wanted layer has answered; not an Exception, for models contain ``except Exception``."""
-
-
-class Tap:
-    """Hooks on some modules; a context manager.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The network.
-    paths : collection of str
-        Which modules to listen to, by their path.
-    receive : callable
-        Called as ``receive(path, call, output)`` inside the hook, `call` counting from 1 in each forward.
-    last : (str, int), optional
-        The call after which a forward made through :meth:`run` stops.
-    """
-
-    def __init__(
-        self,
-        module: torch.nn.Module,
-        paths: Collection[str],
-        receive: Receive,
-        *,
-        last: tuple[str, int] | None = None,
-    ) -> None:
-        self._module = module
-        self._paths = set(paths)
-        self._receive = receive
-        self._last = last
-        self._stop = False
-        self._calls: Counter[str] = Counter()
-        self._handles: list[Any] = []
-
-    def __enter__(self) -> Tap:
-        modules = dict(self._module.named_modules())
-        try:
-            self._handles.append(self._module.register_forward_pre_hook(self._restart))
-            for path in self._paths:
-                self._handles.append(modules[path].register_forward_hook(self._listen(path)))
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-
-    def run(self, *inputs: Any) -> None:
-        """Run a forward, no further than the last wanted call."""
-        self._stop = self._last is not None
-        try:
-            self._module(*inputs)
-        except _Reached:
-            pass
-        finally:
-            self._stop = False
-
-    def _restart(self, *_: object) -> None:
-        self._calls.clear()
-
-    def _listen(self, path: str) -> Callable[..., None]:
-        def hook(module: Any, inputs: Any, output: Any) -> None:
-            self._calls[path] += 1
-            call = self._calls[path]
-            self._receive(path, call, output)
-            if self._stop and (path, call) == self._last:
-                raise _Reached
-
-        return hook
+__all__ = ["hooks"]
 
 
 @contextmanager
@@ -135,8 +57,7 @@ def hooks(module: torch.nn.Module | Network, layers: str | Sequence[str]) -> Ite
     >>> list(tape), bool((tape["0"].clamp(min=0) == tape["1"]).all())
     (['0', '1'], True)
     """
-    if isinstance(module, Network):
-        module = module.module
+    module = module.module if isinstance(module, Network) else module
     tape: dict[str, torch.Tensor] = {}
     seen: list[_Seen] = []
     modules = dict(module.named_modules())
@@ -144,9 +65,10 @@ def hooks(module: torch.nn.Module | Network, layers: str | Sequence[str]) -> Ite
     _require_known(patterns, modules, aliases, type(module).__name__)
     tests = [may_match(pattern) for pattern in patterns]
 
-    def receive(path: str, call: int, output: Any) -> None:
+    def receive(key: str, output: Any) -> None:
+        answered = modules.get(LayerName.parse(key).path, module)  # the only module of a network is called output
         for suffix, tensor in tensors_in(output):
-            entry = _Seen(layer_name(path, call, suffix), modules[path])
+            entry = _Seen(key + suffix, answered)
             seen.append(entry)
             if any(matches(entry) for matches in tests):  # a copy costs as much as many a layer
                 tape[entry.name] = tensor.clone()
@@ -182,7 +104,7 @@ class _Seen:
 
 def _candidates(patterns: Sequence[str], paths: Sequence[str], modules: dict[str, Any]) -> list[str]:
     """Return modules that a pattern may mean; for exact names alone no other needs a hook."""
-    exact = {pattern.split("#")[0].split("/")[0] for pattern in patterns}
+    exact = {LayerName.parse(pattern).path for pattern in patterns}
     if exact <= set(paths):
         return [path for path in paths if path in exact]
     return list(paths)
@@ -192,7 +114,7 @@ def _require_known(patterns: Sequence[str], modules: dict[str, Any], aliases: di
     """Refuse a plain name that no module has, before anything runs."""
     for pattern in patterns:
         not_an_alias(pattern, aliases)
-        path = pattern.split("#")[0].split("/")[0]
+        path = LayerName.parse(pattern).path
         plain = not any(mark in pattern for mark in "*?[:") and pattern not in ("all", "leaves", "output")
         if plain and path not in modules:
             raise LayerNotFound(f"no layer {pattern!r} in {network}{near(path, modules)}; netphys.layers lists all")

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from netphys.errors import RecordingError
 from netphys.networks import Network, Preprocess, as_network
-from netphys.recording.hooks import Tap
-from netphys.recording.layout import Layout
-from netphys.recording.outputs import layer_name, tensors_in
+from netphys.networks.outputs import LayerName, tensors_in
+from netphys.networks.tap import Tap
+from netphys.recording.layout import Arrangement, Layout
 from netphys.recording.running import evaluating, prepare, unchanged
 from netphys.seeds import forked_torch
 
@@ -36,25 +36,38 @@ _DIMS = {3: ("unit", "token"), 4: ("unit", "y", "x"), 5: ("unit", "time", "y", "
 
 @dataclass(frozen=True)
 class Layer:
-    """One output of one call of one module.
+    """One output of one call of one module, or of a function.
 
     `shape` is without the batch, in the order of `dims`, which are those of a recording:
     ``("unit",)``, ``("unit", "y", "x")``, ``("unit", "token")`` or ``("unit", "time", "y", "x")``.
-    `moved` tells that units come last in the network (tokens, channels-last maps) and are moved first.
+    `key` is the name without `suffix`: what returned it. `arrangement` tells how the raw output becomes that.
     """
 
     name: str
-    path: str
-    call: int
-    suffix: str
     kind: str
-    is_leaf: bool
-    index: int
     shape: tuple[int, ...]
     dims: tuple[str, ...]
-    moved: bool
-    n_parameters: int
+    index: int = 0
+    suffix: str = ""
+    is_leaf: bool = True
+    n_parameters: int = 0
+    arrangement: Arrangement = Arrangement()
     problem: str = ""
+
+    @property
+    def key(self) -> str:
+        """The name without its suffix: what a :class:`netphys.networks.tap.Tap` calls what returned it."""
+        return self.name.removesuffix(self.suffix)
+
+    @property
+    def path(self) -> str:
+        """The path of the module that returned it, or that finished before its function; ``output`` is the root."""
+        return LayerName.parse(self.key).path
+
+    @property
+    def moved(self) -> bool:
+        """Whether units are elsewhere than in axis 1 of the raw output, or parts of a stimulus in its batch."""
+        return self.arrangement.unit_axes != (1,) or self.arrangement.n_windows > 1
 
     @property
     def n_units(self) -> int:
@@ -106,10 +119,10 @@ def probe_layers(network: Network, images: Any, device: Any = "cpu") -> list[Lay
     modules = dict(network.module.named_modules())
     found: list[Layer] = []
 
-    def receive(path: str, call: int, output: Any) -> None:
+    def receive(key: str, output: Any) -> None:
+        module = modules.get(LayerName.parse(key).path, network.module)
         for suffix, tensor in tensors_in(output):
-            name, index = layer_name(path, call, suffix), len(found)
-            found.append(_describe(tensor, (name, path, call, suffix), modules[path], layout, index, len(prepared)))
+            found.append(_describe(tensor, key, suffix, module, layout, len(found), len(prepared)))
 
     paths = [path for path in modules if path or len(modules) == 1]
     prepared = prepare(network, images, device)
@@ -136,14 +149,14 @@ def probe_layers(network: Network, images: Any, device: Any = "cpu") -> list[Lay
 
 def _describe(
     tensor: torch.Tensor,
-    names: tuple[str, str, int, str],
+    key: str,
+    suffix: str,
     module: torch.nn.Module,
     layout: Layout,
     index: int,
     n_stimuli: int,
 ) -> Layer:
     """Describe one output: which of its axes is which."""
-    name, path, call, suffix = names
     axis = layout.axis(tensor)
     problem = ""
     if tensor.ndim < 1 or tensor.shape[0] != n_stimuli:
@@ -159,17 +172,15 @@ def _describe(
     moved = tensor.ndim > 2 and axis == tensor.ndim - 1
     shape = tuple(tensor.shape[1:]) or (1,)  # one number a stimulus is one unit
     return Layer(
-        name=name,
-        path=path,
-        call=call,
-        suffix=suffix,
+        name=key + suffix,
         kind=type(module).__name__,
-        is_leaf=next(module.children(), None) is None,
-        index=index,
         shape=(shape[-1], *shape[:-1]) if moved else shape,
         dims=_DIMS.get(tensor.ndim, ("unit",)),
-        moved=moved,
+        index=index,
+        suffix=suffix,
+        is_leaf=next(module.children(), None) is None,
         n_parameters=sum(each.numel() for each in module.parameters()),
+        arrangement=Arrangement((tensor.ndim - 1,)) if moved else Arrangement(),
         problem=problem,
     )
 

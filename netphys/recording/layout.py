@@ -10,14 +10,15 @@ shape keeps the companion. Where nothing is known (an einsum, two parents that d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netphys.recording.outputs import tensors_in
+from netphys.networks.outputs import tensors_in
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Layout"]
+__all__ = ["Arrangement", "Layout"]
 
 _MOVE = {
     "T", "__getitem__", "adjoint", "broadcast_to", "channel_shuffle", "chunk", "clone", "contiguous", "detach",
@@ -38,6 +39,33 @@ _FIRST = {"batch_norm", "fold", "group_norm", "instance_norm", "local_response_n
 _OF_FEATURES = {"layer_norm", "rms_norm"}
 _PRODUCT = {"__matmul__", "__rmatmul__", "addmm", "baddbmm", "bmm", "matmul", "mm"}
 _UNKNOWN = {"einsum", "inner", "outer", "tensordot"}
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """How what a layer returned becomes (stimulus, unit, ...).
+
+    Attributes
+    ----------
+    unit_axes : tuple of int
+        The axes that hold units, in the order in which units are numbered; all others keep their order.
+    n_windows : int
+        Parts of a stimulus that the network folds into the batch (windows of a Swin, frames of a film); 1: none.
+    tokens : tuple of str
+        What each token is, ``"cls"``, ``"register"``, ``"distillation"``, ``"patch"``; () where there are none, or
+        that cannot be told.
+    grid : (int, int), optional
+        Rows and columns of the places (patches, positions of a map), where they are known.
+    places : tuple of int
+        The place, in row order in `grid`, of each token, or of each token of each window; -1 for none. () for a map
+        in its order.
+    """
+
+    unit_axes: tuple[int, ...] = (1,)
+    n_windows: int = 1
+    tokens: tuple[str, ...] = ()
+    grid: tuple[int, int] | None = None
+    places: tuple[int, ...] = ()
 
 
 class Layout:

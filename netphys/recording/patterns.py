@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from netphys.errors import LayerNotFound, near
-from netphys.recording.outputs import split_name
+from netphys.networks.outputs import LayerName
 
 if TYPE_CHECKING:
     import torch
@@ -109,10 +109,10 @@ def not_an_alias(pattern: str, aliases: Mapping[str, str], names: Sequence[str] 
     LayerNotFound
         Saying what they are called.
     """
-    path = split_name(pattern)[0]
+    path = LayerName.parse(pattern).path
     if path in aliases:
         own = aliases[path]
-        calls = [name for name in names if split_name(name)[0] == own] or [own]
+        calls = [name for name in names if LayerName.parse(name).path == own] or [own]
         raise LayerNotFound(f"{path!r} is the same module as {own!r}; its calls are {', '.join(calls)}")
 
 
@@ -129,10 +129,10 @@ def _matching(pattern: str, table: Sequence[Named]) -> list[str]:
 def _children(path: str, text: str, names: list[str]) -> list[str]:
     """Slice the children of a module, in the order of their first execution."""
     start, stop, *step = (int(part) if part else None for part in text.split(":"))
-    below = [split_name(name)[0].removeprefix(f"{path}.") for name in names if name.startswith(f"{path}.")]
+    below = [LayerName.parse(name).path.removeprefix(f"{path}.") for name in names if name.startswith(f"{path}.")]
     children = list(dict.fromkeys(each.split(".")[0] for each in below))
     chosen = {f"{path}.{child}" for child in children[slice(start, stop, *step)]}
-    return [name for name in names if split_name(name)[0] in chosen]
+    return [name for name in names if LayerName.parse(name).path in chosen]
 
 
 def _glob(pattern: str) -> Callable[[str], bool]:

@@ -10,7 +10,7 @@ import numpy as np
 from netphys.devices import describe_device
 from netphys.networks import Network
 from netphys.provenance import code_digest, digest, provenance, versions
-from netphys.recording.keep import kept_shape
+from netphys.recording.keep import Keep
 from netphys.recording.layers import Layer
 from netphys.recording.running import compute_dtype
 from netphys.recording.sinks import Sink, sink_name
@@ -32,6 +32,7 @@ def make_plan(
     network: Network,
     inputs: Mapping[str, str],
     layers: Sequence[Layer],
+    keep: Keep,
     *,
     device: torch.device,
     options: Mapping[str, Any],
@@ -46,17 +47,21 @@ def make_plan(
         Digests of ``network`` and ``stimuli``, taken before any forward, and of the ``metadata`` that is stored.
     layers : sequence of Layer
         What is recorded.
+    keep : Keep
+        What is kept of each.
     device : torch.device
         Where it is computed.
     options : mapping
-        ``keep``, ``dtype``, ``batch_size``, ``seed``.
+        ``dtype``, ``batch_size``, ``seed``.
     """
     import torch
 
     dtype = compute_dtype(network.module)
     return {
         **inputs,
-        "layers": [[each.name, *kept_shape(each, options["keep"])] for each in layers],
+        "layers": [[each.name, *keep.shape(each)] for each in layers],
+        "keep": keep.address,
+        **({"kept": keep.plan()} if keep.plan() else {}),
         **options,
         "device": device.type,
         **({} if dtype == torch.float32 else {"compute": str(dtype).removeprefix("torch.")}),

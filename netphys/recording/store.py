@@ -21,7 +21,7 @@ import numpy as np
 
 from netphys.files import committing, reserve, writing
 from netphys.progress import bar
-from netphys.recording.keep import kept_dims, kept_shape
+from netphys.recording.keep import Keep
 from netphys.recording.layers import Layer
 from netphys.recording.schema import FORMAT, STATEMENTS, escape, statement_digest
 from netphys.recording.shards import Shards
@@ -62,7 +62,9 @@ def _evenly(total: int, side: int) -> int:
     return math.ceil(total / max(1, total // side))
 
 
-def pack(path: Path, shards: Shards, layers: Sequence[Layer], columns: Columns, header: Mapping[str, Any]) -> None:
+def pack(
+    path: Path, shards: Shards, layers: Sequence[Layer], keep: Keep, columns: Columns, header: Mapping[str, Any]
+) -> None:
     """Pack verified shards into the one file, committed by rename.
 
     Parameters
@@ -73,6 +75,8 @@ def pack(path: Path, shards: Shards, layers: Sequence[Layer], columns: Columns, 
         Complete.
     layers : sequence of Layer
         In order of execution.
+    keep : Keep
+        What was kept of each.
     columns : mapping of str to array (stimulus,)
         The stimuli's metadata, ``stimulus_id`` among them.
     header : mapping
@@ -82,8 +86,8 @@ def pack(path: Path, shards: Shards, layers: Sequence[Layer], columns: Columns, 
 
     shards.verify()
     stimulus_ids = list(columns["stimulus_id"])
-    keep, dtype = header["keep"], np.dtype(header["dtype"])
-    shapes = {layer.name: (len(stimulus_ids), *kept_shape(layer, keep)) for layer in layers}
+    dtype = np.dtype(header["dtype"])
+    shapes = {layer.name: (len(stimulus_ids), *keep.shape(layer)) for layer in layers}
     with committing(path) as temporary, writing(path):
         with (
             h5py.File(temporary, "w", libver=("v110", "latest"), rdcc_nbytes=_CACHE_BYTES) as file,
@@ -104,7 +108,7 @@ def pack(path: Path, shards: Shards, layers: Sequence[Layer], columns: Columns, 
                     data[first : first + len(values)] = values
                     sha.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
                 sums[layer.name] = group.attrs["sha256"] = sha.hexdigest()
-                _describe(group, data, layer, ("stimulus", *kept_dims(layer, keep)), stimulus_ids)
+                _describe(group, data, layer, ("stimulus", *keep.dims(layer)), stimulus_ids)
                 progress.update(1)
             statements = {key: file.attrs[key] for key in STATEMENTS}
             file.attrs["sha256"] = statement_digest(statements, sums, tuple(stimulus_ids), columns)

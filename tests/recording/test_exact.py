@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 import netphys
 from netphys.networks import Network
-from netphys.recording.outputs import layer_name, tensors_in
+from netphys.networks.outputs import layer_name, tensors_in
 
 N = 8  # stimuli, in one batch
 

@@ -346,4 +346,4 @@ def layer(name: str, shape: tuple[int, ...]) -> Any:
     from netphys.recording.layers import Layer
 
     dims = {2: ("unit",), 3: ("unit", "token"), 4: ("unit", "y", "x"), 5: ("unit", "time", "y", "x")}[len(shape)]
-    return Layer(name, name, 1, "", "Test", True, 0, tuple(shape[1:]), dims, False, 0)
+    return Layer(name, "Test", tuple(shape[1:]), dims)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from netphys.recording.outputs import layer_name, split_name, tensors_in
+from netphys.networks.outputs import LayerName, layer_name, tensors_in
 
 A, B, C = torch.zeros(1), torch.ones(1), torch.ones(2)
 Pair = namedtuple("Pair", ["logits", "aux"])
@@ -41,9 +41,20 @@ def test_known_outputs(output: object, expected: dict[str, torch.Tensor]) -> Non
     assert list(found) == list(expected) and all(found[key] is expected[key] for key in expected)
 
 
-@pytest.mark.parametrize("name", [("a.b", 1, ""), ("a", 2, "/0"), ("relu", 13, "/x/y"), ("encoder", 1, "/hidden")])
-def test_names_round_trip(name: tuple[str, int, str]) -> None:
-    assert split_name(layer_name(*name)) == name
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("a.b", ("a.b", 1, "", "")),
+        ("a#2/0", ("a", 2, "", "/0")),
+        ("relu#13/x/y", ("relu", 13, "", "/x/y")),
+        ("conv2#2:relu#3", ("conv2", 2, "relu#3", "")),
+        ("blocks.0.attn:attention", ("blocks.0.attn", 1, "attention", "")),
+        ("a/x:y", ("a", 1, "", "/x:y")),  # a key of a dict may be anything
+    ],
+)
+def test_names_round_trip(name: str, parts: tuple[str, int, str, str]) -> None:
+    assert LayerName.parse(name) == LayerName(*parts) and str(LayerName(*parts)) == name
+    assert LayerName.parse(name).key == name.partition("/")[0]
 
 
 def test_the_only_module_of_a_network_is_called_output() -> None:

@@ -12,7 +12,8 @@ from torch import nn
 import netphys
 from netphys.errors import RecordingError
 from netphys.recording import Sink
-from netphys.recording.sinks import bytes_a_stimulus, check_overflow
+from netphys.recording.keep import as_keep
+from netphys.recording.sinks.buffers import bytes_a_stimulus, check_overflow
 
 
 class Log:
@@ -77,5 +78,5 @@ def test_bytes_a_stimulus() -> None:
     from netphys.recording.layers import probe_layers
 
     table = probe_layers(as_network(net), torch.zeros(3, 3, 6, 6))
-    assert bytes_a_stimulus(table, "all", "float32") == 4 * (4 * 16 + 4)
-    assert bytes_a_stimulus(table, "mean", "float16") == 2 * 8
+    assert bytes_a_stimulus(table, as_keep("all"), "float32") == 4 * (4 * 16 + 4)
+    assert bytes_a_stimulus(table, as_keep("mean"), "float16") == 2 * 8

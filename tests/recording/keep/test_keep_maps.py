@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 import netphys
-from netphys.recording.keep import grid_side, kept_dims, kept_shape, reduce_map
+from netphys.recording.keep import grid_side, reduce_map
+from netphys.recording.keep.maps import kept_dims, kept_shape
 from netphys.recording.layers import Layer
+from netphys.recording.layout import Arrangement
 
 
 def test_known_reductions_of_a_map() -> None:
@@ -81,8 +83,8 @@ def test_pooled_through_a_recording(tmp_path: Path) -> None:
 
 
 def test_pooled_of_tokens_and_of_units_last_is_the_mean() -> None:
-    tokens = Layer("t", "t", 0, "", "", True, 0, (8, 5), ("unit", "token"), True, 0)
-    last = Layer("l", "l", 0, "", "", True, 0, (8, 4, 4), ("unit", "y", "x"), True, 0)
-    dense = Layer("d", "d", 0, "", "", True, 0, (8,), ("unit",), False, 0)
+    tokens = Layer("t", "", (8, 5), ("unit", "token"), arrangement=Arrangement((2,)))
+    last = Layer("l", "", (8, 4, 4), ("unit", "y", "x"), arrangement=Arrangement((3,)))
+    dense = Layer("d", "", (8,), ("unit",))
     for layer in (tokens, last, dense):
         assert kept_shape(layer, "pooled") == (8,) and kept_dims(layer, "pooled") == ("unit",)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["layer_name", "split_name", "tensors_in"]
+__all__ = ["LayerName", "layer_name", "tensors_in"]
 
 
 def tensors_in(output: Any, suffix: str = "") -> Iterator[tuple[str, Any]]:
@@ -32,25 +32,49 @@ def tensors_in(output: Any, suffix: str = "") -> Iterator[tuple[str, Any]]:
             yield from tensors_in(getattr(output, each.name), f"{suffix}/{each.name}")
 
 
+@dataclasses.dataclass(frozen=True)
+class LayerName:
+    """A layer's address, ``path[#call][:function[#n]][/suffix]``: see :func:`layer_name`."""
+
+    path: str
+    call: int = 1
+    function: str = ""  # with its number, where a module is followed by several: "relu#2"
+    suffix: str = ""
+
+    @classmethod
+    def parse(cls, name: str) -> LayerName:
+        """Take a name apart.
+
+        Examples
+        --------
+        >>> LayerName.parse("encoder#2/hidden")
+        LayerName(path='encoder', call=2, function='', suffix='/hidden')
+        >>> LayerName.parse("conv2:relu#2").function
+        'relu#2'
+        """
+        head, slash, tail = name.partition("/")
+        module, _, function = head.partition(":")
+        path, mark, call = module.partition("#")
+        return cls(path, int(call) if mark and call.isdigit() else 1, function, slash + tail)
+
+    @property
+    def key(self) -> str:
+        """The name without its suffix: what returned the tensors of which this is one."""
+        head = (self.path or "output") + (f"#{self.call}" if self.call > 1 else "")
+        return f"{head}:{self.function}" if self.function else head
+
+    def __str__(self) -> str:
+        return self.key + self.suffix
+
+
 def layer_name(path: str, call: int, suffix: str = "") -> str:
     """Name a layer: the module's path, ``#2`` for its second call, ``/key`` for one of several outputs.
+
+    What a function made that is no module is named after the module that last finished: ``conv2:relu``.
 
     Examples
     --------
     >>> layer_name("layer2.0.relu", 2)
     'layer2.0.relu#2'
     """
-    return (path or "output") + (f"#{call}" if call > 1 else "") + suffix
-
-
-def split_name(name: str) -> tuple[str, int, str]:
-    """Split a layer's name into path, call and suffix.
-
-    Examples
-    --------
-    >>> split_name("encoder#2/hidden")
-    ('encoder', 2, '/hidden')
-    """
-    head, slash, tail = name.partition("/")
-    path, mark, call = head.partition("#")
-    return path, int(call) if mark and call.isdigit() else 1, slash + tail
+    return str(LayerName(path, call, "", suffix))

@@ -11,25 +11,53 @@ Reductions are computed inside the hook, before anything can overwrite the activ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from netphys.errors import OptionError, RecordingError, near
+from netphys.errors import RecordingError
 from netphys.recording.layers import Layer
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["KEEPS", "kept_dims", "kept_shape", "reduce_map", "units_first"]
+__all__ = ["OfMaps", "grid_side", "reduce_map", "units_first"]
 
-KEEPS = ("all", "mean", "max", "centre", "pooled")
 _POOLED = 512  # numbers of a layer that pooling keeps at most, unless the layer has more units
 
 
-def check_keep(keep: str) -> str:
-    """Refuse what is not one of :data:`KEEPS`."""
-    if keep not in KEEPS:
-        raise OptionError(f"keep={keep!r} is not known{near(keep, KEEPS, n=5)}")
-    return keep
+@dataclass(frozen=True)
+class OfMaps:
+    """Keep all positions, or what one number a unit (or a small grid) says of them: see the module's text."""
+
+    address: str
+
+    def plan(self) -> Mapping[str, Any]:
+        """Everything is in the name."""
+        return {}
+
+    def dims(self, layer: Layer) -> tuple[str, ...]:
+        """Names of the axes that are kept, behind ``stimulus``."""
+        return kept_dims(layer, self.address)
+
+    def shape(self, layer: Layer) -> tuple[int, ...]:
+        """Shape that is kept of one stimulus."""
+        return kept_shape(layer, self.address)
+
+    def reduce(self, activation: torch.Tensor, layer: Layer) -> torch.Tensor:
+        """Reduce (stimulus, unit, ...) to (stimulus, *shape)."""
+        return reduce_map(activation, self.address, kept_shape(layer, self.address))
+
+    def measured(self, layer: Layer) -> Mapping[str, Any]:
+        """Nothing is measured."""
+        return {}
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Nothing is measured."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing is measured."""
 
 
 def kept_dims(layer: Layer, keep: str) -> tuple[str, ...]:
@@ -77,10 +105,23 @@ def _has_grid(layer: Layer) -> bool:
 
 
 def units_first(activation: torch.Tensor, layer: Layer) -> torch.Tensor:
-    """View an activation as (stimulus, unit, ...), also where the network has units last or no axis for one."""
+    """View an activation as (stimulus, unit, ...), however the network arranges it.
+
+    Units may be last, lie along several axes (heads and their features), or not have an axis of their own; windows
+    may be folded into the batch.
+    """
     if activation.ndim == 1:
         return activation[:, None]
-    return activation.movedim(-1, 1) if layer.moved else activation
+    if not layer.moved:
+        return activation
+    arrangement = layer.arrangement
+    if arrangement.n_windows > 1:
+        activation = activation.unflatten(0, (-1, arrangement.n_windows))
+        axes = tuple(axis + 1 for axis in arrangement.unit_axes)
+    else:
+        axes = arrangement.unit_axes
+    moved = activation.movedim(axes, tuple(range(1, 1 + len(axes))))
+    return moved.flatten(1, len(axes)) if len(axes) > 1 else moved
 
 
 def reduce_map(activation: torch.Tensor, keep: str, shape: tuple[int, ...] = ()) -> torch.Tensor:

@@ -1,52 +1,20 @@
-"""Where activations go: a sink is fed inside the hook, at the moment the layer returns.
-
-A sink that keeps values copies them there and then, once; one that reduces (top patches, moments) needs no copy.
-"""
+"""Arrays that activations are copied to inside the hook: that copy is the clone, a second would be waste."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netphys.errors import RecordingError
-from netphys.recording.keep import kept_shape, reduce_map
+from netphys.recording.keep import Keep
 from netphys.recording.layers import Layer
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Buffers", "Memory", "Sink", "bytes_a_stimulus", "check_overflow", "sink_name"]
-
-
-@runtime_checkable
-class Sink(Protocol):
-    """What a recording pass can feed beside the recording itself; several at once, one pass.
-
-    `write` is called inside the hook, once a layer and batch, in order of execution. `activation` is
-    (stimulus, unit, ...) on the network's device; it may be overwritten as soon as `write` returns. State saved
-    by `state_dict` is stored together with the shard that it belongs to, and given back when a recording resumes.
-    A recording resumes only with sinks of the same `plan`; a sink without one is fed, but cannot go on.
-    """
-
-    def plan(self) -> Mapping[str, Any]:
-        """Say every option that the result depends on, as plain data."""
-
-    def open(self, layers: Sequence[Layer], stimulus_ids: Sequence[str]) -> None:
-        """Get ready; called once, before the first batch."""
-
-    def write(self, layer: str, rows: np.ndarray, activation: torch.Tensor) -> None:
-        """Take one layer's activation to the stimuli in `rows`."""
-
-    def close(self) -> Any:
-        """Finish, and return the result."""
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Everything that a resumed pass needs, as arrays."""
-
-    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from a saved state."""
+__all__ = ["Buffers", "Memory", "bytes_a_stimulus", "check_overflow"]
 
 
 class Buffers:
@@ -56,23 +24,26 @@ class Buffers:
     ----------
     layers : sequence of Layer
         What is recorded.
-    keep, dtype : str
-        What is kept of a map; numpy's name of the stored dtype.
+    keep : Keep
+        What is kept of a map.
+    dtype : str
+        Numpy's name of the stored dtype.
     n_rows : int
         How many stimuli they hold.
     """
 
-    def __init__(self, layers: Sequence[Layer], *, keep: str, dtype: str, n_rows: int) -> None:
-        self.keep = keep
+    def __init__(self, layers: Sequence[Layer], *, keep: Keep, dtype: str, n_rows: int) -> None:
+        self._keep = keep
         self._dtype = np.dtype(dtype)
-        self.arrays = {each.name: np.empty((n_rows, *kept_shape(each, keep)), self._dtype) for each in layers}
+        self._layers = {each.name: each for each in layers}
+        self.arrays = {each.name: np.empty((n_rows, *keep.shape(each)), self._dtype) for each in layers}
 
     def write(self, layer: str, first: int, activation: torch.Tensor) -> None:
         """Copy what is kept of an activation to the rows from `first` on: the copy is the clone."""
         import torch
 
         kept = self.arrays[layer]
-        values = reduce_map(activation, self.keep, kept.shape[1:])
+        values = self._keep.reduce(activation, self._layers[layer])
         into = kept[first : first + len(values)]
         torch.from_numpy(into).copy_(values)
         if torch.finfo(values.dtype).max > float(np.finfo(self._dtype).max):
@@ -82,7 +53,7 @@ class Buffers:
 class Memory:
     """Keep a whole recording in memory."""
 
-    def __init__(self, layers: Sequence[Layer], n_stimuli: int, *, keep: str, dtype: str) -> None:
+    def __init__(self, layers: Sequence[Layer], n_stimuli: int, *, keep: Keep, dtype: str) -> None:
         needed = n_stimuli * bytes_a_stimulus(layers, keep, dtype)
         available = _available_memory()
         if needed > 0.8 * available:
@@ -102,14 +73,9 @@ class Memory:
         return self._buffers.arrays
 
 
-def bytes_a_stimulus(layers: Sequence[Layer], keep: str, dtype: str) -> int:
+def bytes_a_stimulus(layers: Sequence[Layer], keep: Keep, dtype: str) -> int:
     """Bytes that one stimulus takes in a recording."""
-    return sum(int(np.prod(kept_shape(each, keep))) for each in layers) * np.dtype(dtype).itemsize
-
-
-def sink_name(sink: Sink) -> str:
-    """Name the class of a sink."""
-    return f"{type(sink).__module__}.{type(sink).__qualname__}"
+    return sum(int(np.prod(keep.shape(each))) for each in layers) * np.dtype(dtype).itemsize
 
 
 def check_overflow(layer: str, stored: np.ndarray, values: torch.Tensor) -> None:

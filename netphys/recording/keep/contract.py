@@ -1,0 +1,84 @@
+"""What is kept of an activation: the contract of all ways, and the text that names one.
+
+``"mean"``, ``"window?size=3"``, ``"projection?k=1000"``: a name, and options in the query grammar of all addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from netphys.addresses import Query, split_address
+from netphys.errors import OptionError, near
+from netphys.recording.layers import Layer
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["KEEPS", "Keep", "as_keep"]
+
+
+@runtime_checkable
+class Keep(Protocol):
+    """One way to keep less than everything; without state but for what it measures on its way.
+
+    `address` is the text that makes it again, with every option that its numbers depend on.
+    """
+
+    @property
+    def address(self) -> str:
+        """The text that :func:`as_keep` takes; part of a recording's digest."""
+
+    def plan(self) -> Mapping[str, Any]:
+        """Say what the numbers depend on beside the address (digests of files), as plain data."""
+
+    def dims(self, layer: Layer) -> tuple[str, ...]:
+        """Names of the axes that are kept, behind ``stimulus``."""
+
+    def shape(self, layer: Layer) -> tuple[int, ...]:
+        """Shape that is kept of one stimulus; a RecordingError where it means nothing for the layer."""
+
+    def reduce(self, activation: torch.Tensor, layer: Layer) -> torch.Tensor:
+        """Reduce (stimulus, unit, ...) to (stimulus, *shape); inside the hook, on the network's device."""
+
+    def measured(self, layer: Layer) -> Mapping[str, Any]:
+        """Say what was found out on the way (the error of a projection), as plain data; stored with the layer."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """What :meth:`measured` needs to go on after a stop, as arrays."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+
+
+def as_keep(keep: Keep | str) -> Keep:
+    """Make what a text names; a Keep is returned as it is.
+
+    Raises
+    ------
+    OptionError
+        If there is no such way, or an option means nothing to it.
+
+    Examples
+    --------
+    >>> as_keep("mean").address
+    'mean'
+    """
+    if not isinstance(keep, str):
+        return keep
+    name, query = split_address(keep)
+    if name not in _MAKERS:
+        raise OptionError(f"keep={keep!r} is not known{near(name, KEEPS, n=len(KEEPS))}")
+    made = _MAKERS[name](name, query)
+    query.finish()
+    return made
+
+
+def _of_maps(name: str, _: Query) -> Keep:
+    from netphys.recording.keep.maps import OfMaps
+
+    return OfMaps(name)
+
+
+_MAKERS: dict[str, Callable[[str, Query], Keep]] = dict.fromkeys(("all", "mean", "max", "centre", "pooled"), _of_maps)
+KEEPS = tuple(_MAKERS)

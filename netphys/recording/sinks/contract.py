@@ -1,0 +1,52 @@
+"""Where activations go: a sink is fed inside the hook, at the moment the layer returns.
+
+A sink that keeps values copies them there and then, once; one that reduces (top patches, moments) needs no copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from netphys.recording.layers import Layer
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Sink", "sink_name"]
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """What a recording pass can feed beside the recording itself; several at once, one pass.
+
+    `write` is called inside the hook, once a layer and batch, in order of execution. `activation` is
+    (stimulus, unit, ...) on the network's device; it may be overwritten as soon as `write` returns. State saved
+    by `state_dict` is stored together with the shard that it belongs to, and given back when a recording resumes.
+    A recording resumes only with sinks of the same `plan`; a sink without one is fed, but cannot go on.
+    """
+
+    def plan(self) -> Mapping[str, Any]:
+        """Say every option that the result depends on, as plain data."""
+
+    def open(self, layers: Sequence[Layer], stimulus_ids: Sequence[str]) -> None:
+        """Get ready; called once, before the first batch."""
+
+    def write(self, layer: str, rows: np.ndarray, activation: torch.Tensor) -> None:
+        """Take one layer's activation to the stimuli in `rows`."""
+
+    def close(self) -> Any:
+        """Finish, and return the result."""
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything that a resumed pass needs, as arrays."""
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a saved state."""
+
+
+def sink_name(sink: Sink) -> str:
+    """Name the class of a sink."""
+    return f"{type(sink).__module__}.{type(sink).__qualname__}"
