@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Tap"]
 
 
-Receive = Callable[[str, Any], None]  # name without suffix, output
+Receive = Callable[[str, str, Any], None]  # path of the module, name without suffix, output
 
 
 class _Reached(BaseException):
@@ -35,8 +35,10 @@ class Tap:
     paths : collection of str
         Which modules to listen to, by their path.
     receive : callable
-        Called as ``receive(key, output)`` inside the hook; the key is the layer's name without the suffix that tells
-        several outputs apart (``relu#2`` for the second call of ``relu`` in a forward).
+        Called as ``receive(path, key, output)`` inside the hook; the key is the layer's name without the suffix that
+        tells several outputs apart (``relu#2`` for the second call of ``relu`` in a forward).
+    functions : callable, optional
+        Which functions to listen to beside modules: called with a key (``conv2:relu``). Default: none.
     last : str, optional
         The key after which a forward made through :meth:`run` stops.
     """
@@ -47,11 +49,13 @@ class Tap:
         paths: Collection[str],
         receive: Receive,
         *,
+        functions: Callable[[str], bool] | None = None,
         last: str | None = None,
     ) -> None:
         self._module = module
         self._paths = set(paths)
         self._receive = receive
+        self._functions = functions
         self._last = last
         self._stop = False
         self._calls: Counter[str] = Counter()
@@ -62,8 +66,7 @@ class Tap:
         try:
             self._handles.append(self._module.register_forward_pre_hook(self._restart))
             for path in self._paths:
-                owner = modules.get(path, self._module)  # the only module of a network is called output
-                self._handles.append(owner.register_forward_hook(self._listen(path)))
+                self._handles.append(modules[path].register_forward_hook(self._listen(path)))
         except BaseException:
             self.__exit__()
             raise
@@ -91,7 +94,7 @@ class Tap:
         def hook(module: Any, inputs: Any, output: Any) -> None:
             self._calls[path] += 1
             key = layer_name(path, self._calls[path])
-            self._receive(key, output)
+            self._receive(path, key, output)
             if self._stop and key == self._last:
                 raise _Reached
 

@@ -111,7 +111,7 @@ def _first_rows(network: Network, layers: Sequence[Layer], images: torch.Tensor,
     names = {layer.name: layer.arrangement.n_windows for layer in layers}
     rows: dict[str, torch.Tensor] = {}
 
-    def receive(key: str, output: Any) -> None:
+    def receive(_: str, key: str, output: Any) -> None:
         for suffix, tensor in tensors_in(output):
             if key + suffix in names and tensor.ndim:
                 rows[key + suffix] = tensor[: names[key + suffix]].clone()

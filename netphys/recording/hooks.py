@@ -65,10 +65,9 @@ def hooks(module: torch.nn.Module | Network, layers: str | Sequence[str]) -> Ite
     _require_known(patterns, modules, aliases, type(module).__name__)
     tests = [may_match(pattern) for pattern in patterns]
 
-    def receive(key: str, output: Any) -> None:
-        answered = modules.get(LayerName.parse(key).path, module)  # the only module of a network is called output
+    def receive(path: str, key: str, output: Any) -> None:
         for suffix, tensor in tensors_in(output):
-            entry = _Seen(key + suffix, answered)
+            entry = _Seen(key + suffix, modules[path])
             seen.append(entry)
             if any(matches(entry) for matches in tests):  # a copy costs as much as many a layer
                 tape[entry.name] = tensor.clone()

@@ -7,30 +7,27 @@ else into the batch dimension (windows, frames) is recognised.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from netphys.errors import RecordingError
-from netphys.networks import Network, Preprocess, as_network
-from netphys.networks.outputs import LayerName, tensors_in
+from netphys.networks import Network
+from netphys.networks.outputs import tensors_in
 from netphys.networks.tap import Tap
 from netphys.recording.layout import Arrangement, Layout
 from netphys.recording.running import evaluating, prepare, unchanged
 from netphys.seeds import forked_torch
 
 if TYPE_CHECKING:
-    import pandas as pd
     import torch
 
     from netphys.stimuli import StimulusSet
 
-__all__ = ["N_PROBE", "Layer", "layers", "probe_images", "probe_layers"]
+__all__ = ["N_PROBE", "Layer", "probe_images", "probe_layers"]
 
 log = logging.getLogger(__name__)
 
 N_PROBE = 3  # stimuli of the probing forward; a recording in batches of three is probed with four
-_DEFAULT_SIDE = 64  # pixels, for a network that says nothing of its input
 _DIMS = {3: ("unit", "token"), 4: ("unit", "y", "x"), 5: ("unit", "time", "y", "x")}  # behind the stimulus
 
 
@@ -40,13 +37,15 @@ class Layer:
 
     `shape` is without the batch, in the order of `dims`, which are those of a recording:
     ``("unit",)``, ``("unit", "y", "x")``, ``("unit", "token")`` or ``("unit", "time", "y", "x")``.
-    `key` is the name without `suffix`: what returned it. `arrangement` tells how the raw output becomes that.
+    `path` is that of the module that returned it, or that finished before its function; `key` is the name without
+    `suffix`: what returned it. `arrangement` tells how the raw output becomes that.
     """
 
     name: str
     kind: str
     shape: tuple[int, ...]
     dims: tuple[str, ...]
+    path: str = ""
     index: int = 0
     suffix: str = ""
     is_leaf: bool = True
@@ -60,11 +59,6 @@ class Layer:
         return self.name.removesuffix(self.suffix)
 
     @property
-    def path(self) -> str:
-        """The path of the module that returned it, or that finished before its function; ``output`` is the root."""
-        return LayerName.parse(self.key).path
-
-    @property
     def moved(self) -> bool:
         """Whether units are elsewhere than in axis 1 of the raw output, or parts of a stimulus in its batch."""
         return self.arrangement.unit_axes != (1,) or self.arrangement.n_windows > 1
@@ -73,37 +67,6 @@ class Layer:
     def n_units(self) -> int:
         """How many units the layer has (channels; features of a dense layer)."""
         return self.shape[0]
-
-
-def layers(network: Network | torch.nn.Module | str, stimuli: StimulusSet | None = None) -> pd.DataFrame:
-    """List the layers of a network: name, kind, shape (of one stimulus), parameters; in order of execution.
-
-    Parameters
-    ----------
-    network : Network or torch.nn.Module
-        Any network.
-    stimuli : StimulusSet, optional
-        Whose first images the probing forward sees. Default: noise of the size that the network's preprocessing
-        makes, else of 64 pixels.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``name, kind, shape, dims, n_units, n_parameters``, and ``problem``: why a layer cannot be recorded,
-        else empty.
-
-    Examples
-    --------
-    >>> import netphys
-    >>> layers(netphys.load_network("netphys:gabor_energy"))[["name", "shape"]].values.tolist()
-    [['simple', (160, 16, 16)], ['energy', (40, 16, 16)]]
-    """
-    import pandas as pd
-
-    network = as_network(network)
-    table = probe_layers(network, _example(network, stimuli))
-    columns = ("name", "kind", "shape", "dims", "n_units", "n_parameters", "problem")
-    return pd.DataFrame([{column: getattr(layer, column) for column in columns} for layer in table])
 
 
 def probe_layers(network: Network, images: Any, device: Any = "cpu") -> list[Layer]:
@@ -119,10 +82,10 @@ def probe_layers(network: Network, images: Any, device: Any = "cpu") -> list[Lay
     modules = dict(network.module.named_modules())
     found: list[Layer] = []
 
-    def receive(key: str, output: Any) -> None:
-        module = modules.get(LayerName.parse(key).path, network.module)
+    def receive(path: str, key: str, output: Any) -> None:
         for suffix, tensor in tensors_in(output):
-            found.append(_describe(tensor, key, suffix, module, layout, len(found), len(prepared)))
+            names = (path, key, suffix)
+            found.append(_describe(tensor, names, modules[path], layout, len(found), len(prepared)))
 
     paths = [path for path in modules if path or len(modules) == 1]
     prepared = prepare(network, images, device)
@@ -149,14 +112,14 @@ def probe_layers(network: Network, images: Any, device: Any = "cpu") -> list[Lay
 
 def _describe(
     tensor: torch.Tensor,
-    key: str,
-    suffix: str,
+    names: tuple[str, str, str],
     module: torch.nn.Module,
     layout: Layout,
     index: int,
     n_stimuli: int,
 ) -> Layer:
     """Describe one output: which of its axes is which."""
+    path, key, suffix = names
     axis = layout.axis(tensor)
     problem = ""
     if tensor.ndim < 1 or tensor.shape[0] != n_stimuli:
@@ -176,6 +139,7 @@ def _describe(
         kind=type(module).__name__,
         shape=(shape[-1], *shape[:-1]) if moved else shape,
         dims=_DIMS.get(tensor.ndim, ("unit",)),
+        path=path,
         index=index,
         suffix=suffix,
         is_leaf=next(module.children(), None) is None,
@@ -183,18 +147,6 @@ def _describe(
         arrangement=Arrangement((tensor.ndim - 1,)) if moved else Arrangement(),
         problem=problem,
     )
-
-
-def _example(network: Network, stimuli: StimulusSet | None) -> Any:
-    """Images for the probing forward."""
-    import torch
-
-    if stimuli is not None:
-        return probe_images(stimuli)
-    side: Sequence[int] = (_DEFAULT_SIDE, _DEFAULT_SIDE)
-    if isinstance(network.preprocess, Preprocess):
-        side = network.preprocess.output_size((_DEFAULT_SIDE, _DEFAULT_SIDE))
-    return torch.randint(0, 256, (N_PROBE, 3, *side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def probe_images(stimuli: StimulusSet, n: int = N_PROBE) -> Any:

@@ -86,7 +86,7 @@ class Pass:
             by_key.setdefault(layer.key, []).append(layer)
         answered: set[str] = set()
 
-        def receive(key: str, output: Any) -> None:
+        def receive(_: str, key: str, output: Any) -> None:
             wanted = by_key.get(key)
             if not wanted:
                 return

@@ -19,6 +19,7 @@ from netphys.networks import Network
 from netphys.progress import bar
 from netphys.recording import shards as sharding
 from netphys.recording.keep import Keep
+from netphys.recording.passing import Pass
 from netphys.recording.plan import recording_digest, sink_plans
 from netphys.recording.reading import Recording, load_recording
 from netphys.recording.schema import Entry, read_header, verify

@@ -219,9 +219,8 @@ def test_options_are_checked() -> None:
 
 
 def test_a_recording_larger_than_memory_is_refused_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    from netphys.recording import sinks
 
-    monkeypatch.setattr(sinks, "_available_memory", lambda: 2000)
+    monkeypatch.setattr(buffers, "_available_memory", lambda: 2000)
     with pytest.raises(RecordingError, match=r"4 stimuli x 1 layers take .* record to a file \(into='rec.h5'\)"):
         netphys.record(_chain(), _shown(4), layers="0")
 
