@@ -219,6 +219,7 @@ def test_options_are_checked() -> None:
 
 
 def test_a_recording_larger_than_memory_is_refused_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    from netphys.recording.sinks import buffers
 
     monkeypatch.setattr(buffers, "_available_memory", lambda: 2000)
     with pytest.raises(RecordingError, match=r"4 stimuli x 1 layers take .* record to a file \(into='rec.h5'\)"):
