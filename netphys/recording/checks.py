@@ -11,10 +11,10 @@ import numpy as np
 from netphys.errors import RecordingError
 from netphys.networks import Network, Preprocess
 from netphys.networks.outputs import tensors_in
+from netphys.networks.running import evaluating, unchanged
 from netphys.networks.tap import Tap
 from netphys.recording.keep import units_first
 from netphys.recording.layers import Layer
-from netphys.recording.running import evaluating, prepare, unchanged
 from netphys.seeds import forked_torch
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ def require_independent(
     """
     import torch
 
-    alone = prepare(network, stimuli.images([0, 0]), device)
-    beside = prepare(network, stimuli.images([0, min(1, len(stimuli) - 1)]), device)
-    if torch.equal(beside[0], beside[1]):
-        beside = torch.stack([beside[0], beside[0].flip(list(range(beside.ndim - 1))[-2:]) / 2])
+    alone = prepared(network, shown(network, stimuli, [0, 0]), device)
+    beside = prepared(network, shown(network, stimuli, [0, min(1, len(stimuli) - 1)]), device)
+    if all(torch.equal(each[0], each[1]) for each in beside):
+        beside = tuple(torch.stack([each[0], _another(each[0])]) for each in beside)
     first, second = (_first_rows(network, layers, images, seed) for images in (alone, beside))
     for layer in layers:
         one, other = first.get(layer.name), second.get(layer.name)
@@ -56,7 +56,7 @@ def require_independent(
             continue  # called differently from batch to batch: the recording says so
         one, other = one.double(), other.double()
         largest = float(one[one.isfinite()].abs().max()) if one.isfinite().any() else 0.0
-        eps = max(_ROUNDING, 8 * torch.finfo(alone.dtype).eps if alone.is_floating_point() else 0.0)
+        eps = max(_ROUNDING, *(8 * torch.finfo(each.dtype).eps for each in alone if each.is_floating_point()), 0.0)
         if one.shape != other.shape or not torch.allclose(one, other, rtol=0, atol=eps * largest, equal_nan=True):
             raise RecordingError(
                 f"layer {layer.name!r} of {network.name} cannot be recorded: its activations to a stimulus depend on "
@@ -104,7 +104,15 @@ def checked_output(tensor: Any, layer: Layer, batch_size: int) -> Any:
     return found
 
 
-def _first_rows(network: Network, layers: Sequence[Layer], images: torch.Tensor, seed: int) -> dict[str, torch.Tensor]:
+def _another(value: torch.Tensor) -> torch.Tensor:
+    """Make another stimulus of one: turned by 180 degrees, at half its contrast."""
+    turned = value.flip(list(range(value.ndim))[-2:])
+    return turned / 2 if value.is_floating_point() else turned
+
+
+def _first_rows(
+    network: Network, layers: Sequence[Layer], inputs: Sequence[torch.Tensor], seed: int
+) -> dict[str, torch.Tensor]:
     """Run a forward, and keep what each layer did to the first image."""
     import torch
 
@@ -117,8 +125,10 @@ def _first_rows(network: Network, layers: Sequence[Layer], images: torch.Tensor,
                 rows[key + suffix] = tensor[: names[key + suffix]].clone()
 
     module = network.module
-    tap = Tap(module, {layer.path for layer in layers}, receive, last=layers[-1].key)
-    autocast = torch.autocast(images.device.type, enabled=False)
+    keys = {layer.key for layer in layers}
+    functions = keys.__contains__ if any(":" in key for key in keys) else None
+    tap = Tap(module, {layer.path for layer in layers}, receive, functions=functions, last=layers[-1].key)
+    autocast = torch.autocast(inputs[0].device.type, enabled=False)
     with evaluating(module), unchanged(module), torch.no_grad(), autocast, tap, forked_torch(seed):
-        tap.run(images)
+        tap.run(*inputs)
     return rows

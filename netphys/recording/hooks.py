@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from netphys.errors import LayerNotFound, near
 from netphys.networks import Network
 from netphys.networks.outputs import LayerName, tensors_in
+from netphys.networks.running import evaluating
 from netphys.networks.tap import Tap
 from netphys.recording.patterns import aliases_in, match_layers, may_match, not_an_alias
-from netphys.recording.running import evaluating
 
 if TYPE_CHECKING:
     import torch

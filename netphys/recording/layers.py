@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from netphys.errors import RecordingError
 from netphys.networks import Network
 from netphys.networks.outputs import tensors_in
+from netphys.networks.running import evaluating, unchanged
 from netphys.networks.tap import Tap
 from netphys.recording.layout import Arrangement, Layout
-from netphys.recording.running import evaluating, prepare, unchanged
+from netphys.recording.running import prepare
 from netphys.seeds import forked_torch
 
 if TYPE_CHECKING:

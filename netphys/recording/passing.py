@@ -7,8 +7,9 @@ otherwise depend, in the last bits, on how the stimuli were cut. It never runs p
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -17,18 +18,19 @@ from netphys.devices import resolve_device
 from netphys.errors import OptionError, RecordingError, near
 from netphys.networks import Network, as_network
 from netphys.networks.outputs import tensors_in
+from netphys.networks.running import evaluating, unchanged
 from netphys.networks.tap import Tap
 from netphys.recording.checks import checked_output, degrees_seen, require_independent
+from netphys.recording.gradients import SUFFIX, as_scalar, frozen, gradient_layer, gradients_begin
 from netphys.recording.keep import Keep, as_keep
-from netphys.recording.layers import N_PROBE, Layer, probe_images, probe_layers
+from netphys.recording.layers import N_PROBE, Layer, probe_layers
 from netphys.recording.patterns import aliases_in, match_layers
 from netphys.recording.plan import make_plan, recording_digest, what_made_it
-from netphys.recording.running import evaluating, on_device, prepare, require_made, unchanged
+from netphys.recording.running import on_device, require_made
 from netphys.recording.sinks import Sink
 from netphys.recording.tables import plain_columns, table_digest
 from netphys.seeds import derive_seed, forked_torch
 from netphys.stimuli import as_stimuli
-from netphys.stimuli.reading_ahead import batches_of
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +57,7 @@ class Pass:
         batch_size: int,
         device: str,
         seed: int,
+        gradient_of: str | Callable[[Any], Any] | None = None,
     ) -> None:
         if batch_size < 1:
             raise OptionError(f"batch_size={batch_size}: at least 1")
@@ -65,57 +68,41 @@ class Pass:
         inputs = {"network": network.digest, "stimuli": stimuli.digest}  # before a forward can change anything
         n_probe = N_PROBE + (batch_size == N_PROBE)  # a first dimension of that size is not taken for a batch
         with on_device(network.module, self.device):
-            table = probe_layers(network, probe_images(stimuli, n_probe), self.device)
+            table = probe_layers(network, shown(network, stimuli, [0] * n_probe), self.device)
         names = set(match_layers(patterns, table, network=network.name, aliases=aliases_in(network.module)))
-        self.layers = _recordable([layer for layer in table if layer.name in names], patterns, network.name)
+        self.activations = _recordable([layer for layer in table if layer.name in names], patterns, network.name)
+        self.scalar = None if gradient_of is None else as_scalar(gradient_of, table, network=network.name)
+        self.layers = list(self.activations)
+        if self.scalar is not None:
+            self.layers = [each for layer in self.activations for each in (layer, gradient_layer(layer))]
         for layer in self.layers:
             self.keep.shape(layer)
         self.columns = plain_columns(stimuli.metadata, stimuli.ids)
         inputs["metadata"] = table_digest(self.columns)  # no number hangs on it, but it is stored: no old table stays
-        options = {"dtype": dtype, "batch_size": batch_size, "seed": seed}
+        options: dict[str, Any] = {"dtype": dtype, "batch_size": batch_size, "seed": seed}
+        if self.scalar is not None:
+            options["gradient_of"] = self.scalar.text
         self.degrees = degrees_seen(network, stimuli)
         self.plan = make_plan(network, inputs, self.layers, self.keep, device=self.device, options=options)
 
-    def batches(self, start: int, writers: Sequence[Write]) -> Iterator[np.ndarray]:
-        """Run the plan's batches from row `start` on; yields the rows of each when its layers have been written."""
+    def batches(self, start: int, writers: Sequence[Write], *, stop: int | None = None) -> Iterator[np.ndarray]:
+        """Run the plan's batches that begin at rows `start` to `stop`; yields the rows of each when it is written."""
         import torch
 
-        rows = np.arange(0)
-        by_key: dict[str, list[Layer]] = {}
-        for layer in self.layers:
-            by_key.setdefault(layer.key, []).append(layer)
-        answered: set[str] = set()
-
-        def receive(_: str, key: str, output: Any) -> None:
-            wanted = by_key.get(key)
-            if not wanted:
-                return
-            tensors = dict(tensors_in(output))
-            for layer in wanted:
-                activation = checked_output(tensors.get(layer.suffix), layer, self.batch_size)
-                for write in writers:
-                    write(layer.name, rows, activation[: len(rows)])
-                answered.add(layer.name)
-
-        module = self.network.module
-        tap = Tap(module, {layer.path for layer in self.layers}, receive, last=self.layers[-1].key)
+        module, firsts = self.network.module, range(start, len(self.stimuli) if stop is None else stop, self.batch_size)
+        listener = _Listener(self, writers)
+        tap = Tap(module, listener.paths, listener.receive, functions=listener.functions, last=listener.last)
         autocast = torch.autocast(self.device.type, enabled=False)
         with (
-            on_device(module, self.device), evaluating(module), torch.no_grad(), autocast,
-            unchanged(module) as state, tap, closing(batches_of(self.stimuli, self.batch_size, start=start)) as read,
+            on_device(module, self.device), evaluating(module), autocast, unchanged(module) as state, tap,
+            frozen(module) if self.scalar else torch.no_grad(), torch.set_grad_enabled(self.scalar is not None),
+            closing(batches_shown(self.network, self.stimuli, self.batch_size, firsts)) as read,
         ):  # fmt: skip
-            for rows, images in read:
-                prepared = _pad(prepare(self.network, images, self.device), self.batch_size)
-                answered.clear()
+            for rows, values in read:
+                inputs = padded(prepared(self.network, values, self.device), self.batch_size)
                 state.restore()
                 with forked_torch(derive_seed(self.seed, "record", int(rows[0]))):
-                    tap.run(prepared)
-                silent = [layer.name for layer in self.layers if layer.name not in answered]
-                if silent:
-                    raise RecordingError(
-                        f"layer {silent[0]!r} of {self.network.name} did not answer to stimuli {rows[0]} to "
-                        f"{rows[-1]}: the network calls its modules differently from batch to batch"
-                    )
+                    listener.run(tap, inputs, rows)
                 yield rows
 
     def open(self, sinks: Sequence[Sink], states: Mapping[str, np.ndarray]) -> None:
@@ -131,7 +118,7 @@ class Pass:
         """See that a stimulus' activations are its own, before anything is recorded."""
         seed = derive_seed(self.seed, "record", 0)
         with on_device(self.network.module, self.device):
-            require_independent(self.network, self.stimuli, self.layers, self.device, seed)
+            require_independent(self.network, self.stimuli, self.activations, self.device, seed)
 
     def what_made_it(self) -> dict[str, Any]:
         """Gather the provenance of what this pass makes."""
@@ -153,6 +140,92 @@ class Write(Protocol):
     """How a sink is fed."""
 
     def __call__(self, layer: str, rows: np.ndarray, activation: Any, /) -> None: ...
+
+
+class _Listener:
+    """Hands on what the layers of a pass return in one batch after the other, and the gradients that reach them."""
+
+    def __init__(self, run: Pass, writers: Sequence[Write]) -> None:
+        self._run, self._writers, self._scalar = run, writers, run.scalar
+        self._by_key: dict[str, list[Layer]] = {}
+        for layer in run.activations:
+            self._by_key.setdefault(layer.key, []).append(layer)
+        self.paths = {layer.path for layer in run.activations}
+        self.last: str | None = run.activations[-1].key
+        keys = set(self._by_key)
+        if self._scalar is not None:
+            self.last = self._scalar.layer.key if self._scalar.layer else None
+            keys |= {self._scalar.layer.key} if self._scalar.layer else set()
+            self.paths |= {self._scalar.layer.path} if self._scalar.layer else set()
+        self.functions = keys.__contains__ if any(":" in key for key in keys) else None
+        self._rows, self._answered = np.arange(0), set[str]()
+        self._numbers: torch.Tensor | None = None
+
+    def run(self, tap: Tap, inputs: Sequence[torch.Tensor], rows: np.ndarray) -> None:
+        """Run one batch, and take the gradients of its scalar."""
+        self._rows = rows
+        self._answered.clear()
+        if self._scalar is None:
+            tap.run(*inputs)
+        else:
+            self._with_gradients(tap, gradients_begin(inputs))
+        silent = [layer.name for layer in self._run.layers if layer.name not in self._answered]
+        if silent:
+            raise RecordingError(self._why_silent(silent[0]))
+
+    def receive(self, _: str, key: str, output: Any) -> None:
+        """Take what a layer returned; called inside its hook."""
+        wanted = self._by_key.get(key, ())
+        source = self._scalar.layer if self._scalar is not None else None
+        if not wanted and (source is None or source.key != key):
+            return
+        tensors, n = dict(tensors_in(output)), self._run.batch_size
+        for layer in wanted:
+            tensor = tensors.get(layer.suffix)
+            self._write(layer, checked_output(tensor, layer, n).detach())
+            if self._scalar is not None and tensor is not None and tensor.requires_grad:
+                tensor.register_hook(partial(self._reached, layer))  # stays with the value before a later in-place
+        if source is not None and source.key == key and self._scalar is not None:
+            self._numbers = self._scalar.of(checked_output(tensors.get(source.suffix), source, n), n)
+
+    def _with_gradients(self, tap: Tap, inputs: Sequence[torch.Tensor]) -> None:
+        """Run a batch forward to the scalar, and back."""
+        import torch
+
+        self._numbers, outputs = None, list[Any]()
+        scalar, module = self._scalar, self._run.network.module
+        handle = module.register_forward_hook(lambda _, __, output: outputs.append(output))
+        try:
+            tap.run(*inputs)
+        finally:
+            handle.remove()
+        if scalar is None:
+            return
+        numbers = self._numbers if scalar.layer else scalar.of(outputs[-1], self._run.batch_size)
+        if numbers is None:
+            raise RecordingError(f"{scalar.text} of {self._run.network.name} did not answer")
+        roots = [each for each in inputs if each.requires_grad]
+        torch.autograd.grad(numbers.sum(), roots, allow_unused=True)  # hooks on the layers take what passes them
+
+    def _reached(self, layer: Layer, gradient: torch.Tensor) -> None:
+        self._write(gradient_layer(layer), checked_output(gradient.detach(), layer, self._run.batch_size))
+
+    def _write(self, layer: Layer, activation: torch.Tensor) -> None:
+        for write in self._writers:
+            write(layer.name, self._rows, activation[: len(self._rows)])
+        self._answered.add(layer.name)
+
+    def _why_silent(self, name: str) -> str:
+        network, rows = self._run.network.name, self._rows
+        if name.endswith(SUFFIX) and self._scalar is not None and name.removesuffix(SUFFIX) in self._answered:
+            return (
+                f"no gradient of {self._scalar.text} reaches layer {name.removesuffix(SUFFIX)!r} of {network}: "
+                "it is not on a way from the image to it"
+            )
+        return (
+            f"layer {name!r} of {network} did not answer to stimuli {rows[0]} to {rows[-1]}: the network calls its "
+            "modules differently from batch to batch"
+        )
 
 
 def _recordable(wanted: Sequence[Layer], patterns: str | Sequence[str], network: str) -> list[Layer]:
@@ -178,11 +251,3 @@ def _checked(dtype: str) -> str:
     if dtype not in _DTYPES:
         raise OptionError(f"dtype={dtype!r} is not known{near(dtype, _DTYPES)}")
     return dtype
-
-
-def _pad(images: torch.Tensor, batch_size: int) -> torch.Tensor:
-    """Fill a batch up with copies of its last image."""
-    import torch
-
-    n_missing = batch_size - len(images)
-    return torch.cat([images, images[-1:].expand(n_missing, *images.shape[1:])]) if n_missing else images

@@ -12,7 +12,8 @@ import numpy as np
 
 from netphys.errors import LayerNotFound, OptionError, near
 from netphys.networks import Network, Preprocess
-from netphys.recording.running import compute_dtype, evaluating, unchanged
+from netphys.networks.running import evaluating, unchanged
+from netphys.recording.running import compute_dtype
 from netphys.seeds import derive_seed
 
 if TYPE_CHECKING:

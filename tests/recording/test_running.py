@@ -12,8 +12,9 @@ from torch import nn
 
 import netphys
 from netphys.errors import RecordingError
+from netphys.networks.running import State, unchanged
 from netphys.recording.recorder import recording_plan
-from netphys.recording.running import State, compute_dtype, unchanged
+from netphys.recording.running import compute_dtype
 
 
 def _shown(n: int) -> netphys.StimulusSet:
