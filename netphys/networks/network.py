@@ -39,6 +39,8 @@ class Network:
         ``"unknown"``: nobody said.
     source : str
         Digest of the source of a user's file, where there is one.
+    fields : tuple of str
+        The fields of the stimuli that its forward is given, in this order. Default: the image.
     """
 
     module: torch.nn.Module
@@ -47,8 +49,11 @@ class Network:
     name: str = ""
     training: str = "unknown"
     source: str = ""
+    fields: tuple[str, ...] = ("image",)
 
     def __post_init__(self) -> None:
+        if isinstance(self.fields, str) or not self.fields:
+            raise OptionError(f"fields={self.fields!r}: a tuple of at least one name of a field, such as ('image',)")
         if not self.name:
             object.__setattr__(self, "name", self.address or type(self.module).__name__)
 
@@ -82,6 +87,7 @@ class Network:
                 "state": module_state(self.module),
                 "preprocess": _preprocess_digest(self.preprocess),
                 "source": self.source,
+                **({} if self.fields == ("image",) else {"fields": list(self.fields)}),
             }
         )
 

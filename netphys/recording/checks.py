@@ -15,6 +15,7 @@ from netphys.networks.running import evaluating, unchanged
 from netphys.networks.tap import Tap
 from netphys.recording.keep import units_first
 from netphys.recording.layers import Layer
+from netphys.recording.showing import prepared, shown
 from netphys.seeds import forked_torch
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def degrees_seen(network: Network, stimuli: StimulusSet) -> float | None:
     other spatial frequencies than the metadata say: a warning tells.
     """
     table = stimuli.metadata
+    if network.fields != ("image",):
+        return None
     if "degrees" not in table or table["degrees"].dtype.kind not in "iuf" or not np.isfinite(table["degrees"].iloc[0]):
         return None
     width = float(table["degrees"].iloc[0])

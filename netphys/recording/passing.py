@@ -27,6 +27,7 @@ from netphys.recording.layers import N_PROBE, Layer, probe_layers
 from netphys.recording.patterns import aliases_in, match_layers
 from netphys.recording.plan import make_plan, recording_digest, what_made_it
 from netphys.recording.running import on_device, require_made
+from netphys.recording.showing import batches_shown, padded, prepared, shown
 from netphys.recording.sinks import Sink
 from netphys.recording.tables import plain_columns, table_digest
 from netphys.seeds import derive_seed, forked_torch
@@ -68,7 +69,8 @@ class Pass:
         inputs = {"network": network.digest, "stimuli": stimuli.digest}  # before a forward can change anything
         n_probe = N_PROBE + (batch_size == N_PROBE)  # a first dimension of that size is not taken for a batch
         with on_device(network.module, self.device):
-            table = probe_layers(network, shown(network, stimuli, [0] * n_probe), self.device)
+            values = shown(network, stimuli, [0] * n_probe)
+            table = probe_layers(network, values if len(values) > 1 else values[0], self.device)
         names = set(match_layers(patterns, table, network=network.name, aliases=aliases_in(network.module)))
         self.activations = _recordable([layer for layer in table if layer.name in names], patterns, network.name)
         self.scalar = None if gradient_of is None else as_scalar(gradient_of, table, network=network.name)
