@@ -16,11 +16,8 @@ Araujo, Norris & Sim (2019), Computing receptive fields of convolutional neural 
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,10 +27,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from netphys.errors import OptionError
 from netphys.networks.fields import Field, Fields, times
 from netphys.networks.network import Network
+from netphys.networks.outputs import tensors_in
 from netphys.networks.preprocessing import Preprocess
 from netphys.networks.reach import Reach, image_reach
 from netphys.networks.reach_moves import Call
 from netphys.networks.reach_rules import rule_of
+from netphys.networks.running import evaluating, unchanged
+from netphys.networks.tap import Tap
 from netphys.seeds import forked_torch
 
 __all__ = ["Field", "Fields", "receptive_fields"]
@@ -66,7 +66,8 @@ def receptive_fields(
     Returns
     -------
     Fields
-        Layer name → :class:`Field`; names as in a recording (``relu#2`` is the second call of ``relu``).
+        Layer name → :class:`Field`; names as in a recording (``relu#2`` is the second call of ``relu``, ``conv2:relu``
+        a function behind ``conv2``).
 
     Raises
     ------
@@ -101,36 +102,25 @@ def _own_size(network: Network | torch.nn.Module) -> tuple[int, int]:
 
 
 def _follow(module: torch.nn.Module, name: str, size: tuple[int, int]) -> dict[str, Field]:
-    """Run one forward and describe the field of every output of every module."""
+    """Run one forward and describe the field of every output of every module and function."""
     like = next((each for each in module.parameters() if each.is_floating_point()), torch.zeros(0))
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)).to(like.device, like.dtype)
     trace, found = _Trace(image), dict[str, Field]()
-    calls: Counter[str] = Counter()
-    paths = dict(module.named_modules())
-    if len(paths) > 1:
-        del paths[""]
+    paths = [path for path, _ in module.named_modules() if path] or [""]
 
-    def listen(path: str) -> Any:
-        def hook(_: Any, __: Any, output: Any) -> None:
-            calls[path] += 1
-            for suffix, tensor in _tensors(output):
-                layer = (path or "output") + (f"#{calls[path]}" if calls[path] > 1 else "") + suffix
-                found[layer] = _field(layer, trace.of(tensor), tuple(tensor.shape), size)
+    def receive(_: str, key: str, output: Any) -> None:
+        for suffix, tensor in tensors_in(output):
+            found[key + suffix] = _field(key + suffix, trace.of(tensor), tuple(tensor.shape), size)
 
-        return hook
-
-    handles = [each.register_forward_hook(listen(path)) for path, each in paths.items()]
+    tap = Tap(module, paths, receive, functions=lambda key: True)
     try:
-        with _as_found(module), torch.no_grad(), forked_torch(0), trace:
+        with evaluating(module), unchanged(module), torch.no_grad(), forked_torch(0), tap, trace:
             module(image)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise OptionError(
             f"{name} cannot look at an image of {times(size)} ({reason:.120}); give another size"
         ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
     return found
 
 
@@ -249,43 +239,6 @@ def _flat(values: Sequence[Any]) -> list[torch.Tensor]:
     return found
 
 
-def _tensors(output: Any, suffix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """Name the tensors of an output as a recording does: ``/0``, ``/hidden``."""
-    if isinstance(output, torch.Tensor):
-        yield suffix, output
-        return
-    items: Any = ()
-    if isinstance(output, Mapping):
-        items = output.items()
-    elif isinstance(output, tuple) and hasattr(output, "_fields"):
-        items = zip(output._fields, output)
-    elif isinstance(output, tuple | list):
-        items = enumerate(output)
-    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
-        items = ((each.name, getattr(output, each.name)) for each in dataclasses.fields(output))
-    for key, value in items:
-        yield from _tensors(value, f"{suffix}/{key}")
-
-
-@contextmanager
-def _as_found(module: torch.nn.Module) -> Iterator[None]:
-    """Put a module in eval mode, its attention in single operations, and put modes and buffers back."""
-    modes = {each: each.training for each in module.modules()}
-    buffers = [(each, each.clone()) for each in module.buffers()]
-    fused = torch.backends.mha.get_fastpath_enabled()
-    module.eval()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-        for each, training in modes.items():
-            each.training = training
-        with torch.no_grad():
-            for buffer, value in buffers:
-                buffer.copy_(value)
-
-
 def _field(layer: str, reach: Reach | str, shape: tuple[int, ...], image: tuple[int, int]) -> Field:
     """Describe the field of one output."""
     if isinstance(reach, str):
@@ -312,8 +265,9 @@ def _field(layer: str, reach: Reach | str, shape: tuple[int, ...], image: tuple[
 
 def _size_and_centre(table: np.ndarray, jump: float) -> tuple[int, float]:
     """Read the size, and where position 0 has its centre, off a table; off an inner position where it is regular."""
-    length, middle = (-table[3] - table[2] + 1).ravel(), ((table[2] - table[3]) / 2).ravel()
-    there = np.isfinite(length)
+    there = np.isfinite(table[2:]).all(0).ravel()  # a class token reads nothing yet
+    first, last = np.where(there, table[2].ravel(), 0), np.where(there, -table[3].ravel(), 0)
+    length, middle = last - first + 1, (first + last) / 2
     inner = len(middle) // 2
     regular = 0 < inner < len(middle) and there.all() and middle[inner] - middle[inner - 1] == jump
     centre = middle[inner] - inner * jump if regular else middle[there][0]
