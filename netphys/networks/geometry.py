@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from netphys.errors import OptionError
 from netphys.networks.fields import Field, Fields, times
 from netphys.networks.network import Network
-from netphys.networks.outputs import tensors_in
+from netphys.networks.outputs import LayerName, tensors_in
 from netphys.networks.preprocessing import Preprocess
 from netphys.networks.reach import Reach, image_reach
 from netphys.networks.reach_moves import Call
@@ -121,7 +121,7 @@ def _follow(module: torch.nn.Module, name: str, size: tuple[int, int]) -> dict[s
         raise OptionError(
             f"{name} cannot look at an image of {times(size)} ({reason:.120}); give another size"
         ) from error
-    return found
+    return {layer: field for layer, field in found.items() if LayerName.parse(layer).key not in tap.repeats}
 
 
 class _Trace(TorchDispatchMode):
@@ -268,21 +268,25 @@ def _size_and_centre(table: np.ndarray, jump: float) -> tuple[int, float]:
     there = np.isfinite(table[2:]).all(0).ravel()  # a class token reads nothing yet
     first, last = np.where(there, table[2].ravel(), 0), np.where(there, -table[3].ravel(), 0)
     length, middle = last - first + 1, (first + last) / 2
-    inner = len(middle) // 2
-    regular = 0 < inner < len(middle) and there.all() and middle[inner] - middle[inner - 1] == jump
+    n, inner = len(middle), len(middle) // 2
+    steps = np.diff(middle)[n // 4 : n - n // 4]  # borders may differ (reflection)
+    regular = inner > 0 and there.all() and (steps > 0).all() and middle[inner] - middle[inner - 1] == jump
     centre = middle[inner] - inner * jump if regular else middle[there][0]
     return int(length[there].max()), float(centre)
 
 
 def _places(reach: Reach, shape: tuple[int, ...]) -> tuple[list[np.ndarray], tuple[int, ...]]:
-    """Take the hull over units; return tables over positions, and how many there are along each axis."""
+    """Take the hull over units; return tables over positions, and how many there are along each axis.
+
+    Of one image, a first axis longer than 1 counts windows that the network folds into its batch.
+    """
     if len(shape) < 3:
         return [table.flatten(1).amin(1).numpy() for table in reach.tables], ()
     varies = [any(table.shape[dim + 1] > 1 for table in reach.tables) for dim in range(len(shape))]
     last = varies[1] and not varies[-1]  # units come last
-    unit = len(shape) - 1 if last else 1
-    places = tuple(n for dim, n in enumerate(shape) if dim not in (0, unit))
-    return [table.amin((1, unit + 1)).numpy() for table in reach.tables], places
+    without = [len(shape) - 1 if last else 1] + [0] * (shape[0] == 1)
+    places = tuple(n for dim, n in enumerate(shape) if dim not in without)
+    return [table.amin([dim + 1 for dim in without]).numpy() for table in reach.tables], places
 
 
 def _is_whole(tables: Sequence[np.ndarray], image: tuple[int, int], rests: tuple[float, float]) -> bool:

@@ -162,6 +162,22 @@ def jump_of(table: torch.Tensor) -> float | None:
     return float(steps[0]) if float(steps[0]) > 0 and bool((steps == steps[0]).all()) else None
 
 
+def _jump_of_groups(table: torch.Tensor, other: torch.Tensor) -> float | None:
+    """Share the way from a group of places that read the same (a window of a Swin) to the next among its places.
+
+    None where there are no groups of one size, or the axis holds places of both axes of the image (tokens).
+    """
+    along = [dim for dim, n in enumerate(table.shape) if dim and n > 1]
+    if len(along) != 1 or (along[0] < other.ndim and other.shape[along[0]] > 1):
+        return None
+    middle = (table[2] - table[3]).flatten() / 2
+    groups, sizes = middle.unique_consecutive(return_counts=True)
+    if len(groups) < 2 or int(sizes.max()) == 1 or not bool((sizes == sizes[0]).all()):
+        return None
+    steps = groups.diff()
+    return float(steps[0] / sizes[0]) if float(steps[0]) > 0 and bool((steps == steps[0]).all()) else None
+
+
 def compact(table: torch.Tensor) -> torch.Tensor:
     """Cut axes along which nothing changes to size 1."""
     for dim in range(1, table.ndim):
@@ -197,5 +213,8 @@ def _padded(table: torch.Tensor, n_dims: int) -> torch.Tensor:
 def _with(reaches: Sequence[Reach], shape: Sequence[int], tables: Sequence[torch.Tensor]) -> Reach:
     """Make a reach of tables, with the jumps that they show, else those of the inputs."""
     varied = [each for each in reaches if not each.constant] or list(reaches)
-    jumps = [jump_of(table) or old for table, old in zip(tables, varied[0].jumps)]
+    jumps = [
+        jump_of(table) or _jump_of_groups(table, other) or old
+        for table, other, old in zip(tables, reversed(tables), varied[0].jumps)
+    ]
     return Reach(tuple(shape), (tables[0], tables[1]), (jumps[0], jumps[1]), any(each.gated for each in reaches))
