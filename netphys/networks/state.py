@@ -77,7 +77,14 @@ def source_digest(thing: Callable[..., Any]) -> str:
     except (OSError, TypeError):
         return getattr(thing, "__qualname__", type(thing).__qualname__)
     closed = [_plain(cell.cell_contents) for cell in getattr(thing, "__closure__", None) or ()]
-    return digest([textwrap.dedent(source), closed])
+    own = [] if getattr(thing, "__name__", "") != "<lambda>" else [_of_code(thing.__code__)]  # several share a line
+    return digest([textwrap.dedent(source), closed, *own])
+
+
+def _of_code(code: Any) -> list[Any]:
+    """Say what a lambda's code computes: its source is the whole line, on which there may be others."""
+    constants = [_of_code(each) if hasattr(each, "co_code") else repr(each) for each in code.co_consts]
+    return [code.co_code.hex(), list(code.co_names), constants]
 
 
 def callable_digest(thing: Callable[..., Any]) -> str:
