@@ -7,7 +7,7 @@ otherwise depend, in the last bits, on how the stimuli were cut. It never runs p
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -87,7 +87,9 @@ class Pass:
         self.degrees = degrees_seen(network, stimuli)
         self.plan = make_plan(network, inputs, self.layers, self.keep, device=self.device, options=options)
 
-    def batches(self, start: int, writers: Sequence[Write], *, stop: int | None = None) -> Iterator[np.ndarray]:
+    def batches(
+        self, start: int, writers: Sequence[Write], *, stop: int | None = None
+    ) -> Generator[np.ndarray, None, None]:
         """Run the plan's batches that begin at rows `start` to `stop`; yields the rows of each when it is written."""
         import torch
 
