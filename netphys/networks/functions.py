@@ -14,6 +14,10 @@ Which functions are layers stands in :data:`FUNCTIONS`; ``F.relu``, ``torch.relu
 all ``relu``. What a module without children of torch, torchvision or timm calls is never one: the module is the layer.
 In a user's own module without children it is one, unless it is that module's very result (``Functions.repeats``).
 Names depend on what the network does, never on which of them is wanted. What a scripted module calls is not seen.
+
+Attention is named after the module that computes it: ``blocks.0.attn:attention``, ``:query``, ``:key``, ``:value``,
+the second time in one call ``:attention#2``. See :mod:`netphys.networks.attention`; a softmax that is attention is not
+listed as a softmax, too. Nothing of it is computed that is not wanted.
 """
 
 from __future__ import annotations
@@ -22,12 +26,15 @@ import sys
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
+
+from netphys.networks.attention import Explicit, attention_role, fused_parts, multihead_parts
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["FUNCTIONS", "Functions", "function_name"]
+__all__ = ["FUNCTIONS", "Functions", "function_name", "modes_off"]
 
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     "activation": (
@@ -92,7 +99,7 @@ class Functions:
 
     def __init__(self, wanted: Callable[[str], bool], hand_on: Callable[[str, str, Any], None]) -> None:
         self._wanted, self._hand_on = wanted, hand_on
-        self._names: dict[Any, str] = {}
+        self._names: dict[Any, tuple[str, str]] = {}  # as a layer, and in attention
         self._counts: Counter[str] = Counter()
         self._frames: list[_Frame] = []
         self._last = ("", "input")  # path and key of the module that last finished
@@ -131,12 +138,38 @@ class Functions:
 
     def _call(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         result = func(*args, **kwargs)
-        name = self._names.get(func)
-        if name is None:
-            name = self._names[func] = function_name(func)
-        if name and self._frames and not self._frames[-1].is_library_leaf:
+        names = self._names.get(func)
+        if names is None:
+            names = self._names[func] = (function_name(func), attention_role(func))
+        name, role = names
+        if not self._frames or (role and self._attention(role, func, args, kwargs, result)):
+            return result
+        if name and not self._frames[-1].is_library_leaf:
             self._layer(name, result)
         return result
+
+    def _attention(self, role: str, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> bool:
+        """Hand on what is wanted of attention; returns whether the function did nothing else."""
+        frame = self._frames[-2 if self._frames[-1].is_library_leaf and len(self._frames) > 1 else -1]
+        with modes_off():
+            if role == "fused":
+                parts = fused_parts(args, kwargs)
+            elif role == "multihead":
+                parts = multihead_parts(func, args, kwargs)
+            elif role == "softmax":
+                parts = frame.explicit.softmax(args, kwargs, result)
+            else:
+                parts = frame.explicit.product(func, args, kwargs, result)
+        if "attention" in parts:
+            self._counts[frame.head] += 1
+            frame.explicit.number = f"#{self._counts[frame.head]}" if self._counts[frame.head] > 1 else ""
+        for what, make in parts.items():
+            key = f"{frame.head}:{what}{frame.explicit.number}"
+            if self._wanted(key):
+                with modes_off():
+                    made = make()
+                self._hand_on(frame.path, key, made)
+        return role == "softmax" and bool(parts)
 
     def _layer(self, name: str, result: Any) -> None:
         path, after = self._last
@@ -165,12 +198,21 @@ class _Made:
 class _Frame:
     """A module that is being called."""
 
-    __slots__ = ("call", "is_leaf", "is_library_leaf", "made", "path")
+    __slots__ = ("explicit", "head", "is_leaf", "is_library_leaf", "made", "path")
 
     def __init__(self, path: str, call: int, module: torch.nn.Module) -> None:
-        self.path, self.call, self.made = path, call, _Made()
+        self.path, self.head = path, (path or "output") + (f"#{call}" if call > 1 else "")
+        self.made, self.explicit = _Made(), Explicit()
         self.is_leaf = not module._modules
         self.is_library_leaf = self.is_leaf and type(module).__module__.partition(".")[0] in _LIBRARIES
+
+
+def modes_off() -> AbstractContextManager[Any]:
+    """Make what a tap and its receiver compute no function of the network, for this tap and for others."""
+    import torch
+
+    context: AbstractContextManager[Any] = torch._C.DisableTorchFunction()
+    return context
 
 
 def _version(result: Any) -> int:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from netphys.networks.functions import Functions
+from netphys.networks.functions import Functions, modes_off
 
 if TYPE_CHECKING:
     import torch
@@ -158,17 +158,10 @@ class Tap:
         return hook
 
     def _hand_on(self, path: str, key: str, output: Any) -> None:
-        with _modes_off():  # what the receiver computes is no function of the network, for this tap and for others
+        with modes_off():
             self._receive(path, key, output)
         if self._stop and key == self._last:
             raise _Reached
-
-
-def _modes_off() -> AbstractContextManager[Any]:
-    import torch
-
-    context: AbstractContextManager[Any] = torch._C.DisableTorchFunction()
-    return context
 
 
 def _uncompiled() -> AbstractContextManager[Any]:
