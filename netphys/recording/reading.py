@@ -1,29 +1,37 @@
 """Recording: activations of some layers to stimuli, read when asked for, each axis named.
 
-Backed by a file (read in pieces) or by arrays in memory. Selections copy nothing.
+Backed by a file (read in pieces) or by arrays in memory. Selections copy nothing. No file is held open, so several
+threads and processes may read from one recording; a chunk that was damaged on disk is noticed when it is read.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from html import escape as html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netphys.errors import LayerNotFound, RecordingError
+from netphys.errors import LayerNotFound, RecordingError, near
 from netphys.guards import translating
 from netphys.matching import match_stimuli, require_unique
-from netphys.numpy_files import npz_headers, read_npy, read_npz
+from netphys.recording.bfloat16 import Stored, storage_dtype, to_float32
+from netphys.recording.entries import Entry, coordinates, default_dims
 from netphys.recording.patterns import match_layers
-from netphys.recording.schema import DIMS, Entry, escape, read_metadata, read_schema
+from netphys.recording.schema import damaged, escape, read_metadata, read_schema
 from netphys.recording.selections import read_blocks
 from netphys.recording.tables import Columns, aligned, metadata_frame, plain_columns
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
     import xarray as xr
+
+    from netphys.recording.torch_dataset import Activations
 
 __all__ = ["Recording", "load_recording"]
 
@@ -56,7 +64,7 @@ class Recording:
     _entries: tuple[Entry, ...] = ()
     _arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     _rows: np.ndarray | None = None
-    _units: np.ndarray | None = None
+    _units: Mapping[str, np.ndarray] = field(default_factory=dict)  # of the layers whose units were selected
     _table: Columns | None = None
 
     @classmethod
@@ -98,10 +106,11 @@ class Recording:
         ids = tuple(require_unique(stimulus_ids, what=name))
         entries = []
         for place, (layer, array) in enumerate(arrays.items()):
-            if array.ndim not in DIMS or len(array) != len(ids):
+            dims = default_dims(array.ndim)
+            if dims is None or len(array) != len(ids):
                 wanted = f"({len(ids)}, unit) or ({len(ids)}, unit, y, x)"
                 raise RecordingError(f"layer {layer!r} is {array.shape}; {len(ids)} stimuli need {wanted}")
-            entries.append(Entry(layer, "", DIMS[array.ndim], tuple(array.shape[1:]), place))
+            entries.append(Entry(layer, "", dims, tuple(array.shape[1:]), place))
         table = None if metadata is None else plain_columns(aligned(metadata, ids, name=name), ids)
         return cls(name, training, ids, _entries=tuple(entries), _arrays=dict(arrays), _table=table)
 
@@ -112,8 +121,27 @@ class Recording:
         n = len(self.layers)
         return f"Recording({self.name}: {n} layer{'s' * (n != 1)} x {len(self.stimulus_ids)} stimuli, {where})"
 
+    def _repr_html_(self) -> str:
+        """Show it in a notebook: what it is, and a row a layer."""
+        rows = "".join(
+            f"<tr><td>{html(each)}</td><td>{html(self._entry(each).kind)}</td>"
+            f"<td>{' x '.join(f'{n} {dim}' for dim, n in zip(self.dims(each)[1:], self.shape(each)[1:]))}</td></tr>"
+            for each in self.layers
+        )
+        return (
+            f"<div>{html(repr(self))}</div>"
+            f"<table><tr><th>layer</th><th>kind</th><th>activation to a stimulus</th></tr>{rows}</table>"
+        )
+
     def __len__(self) -> int:
         return len(self.stimulus_ids)
+
+    def __enter__(self) -> Recording:
+        """Return it: a recording holds no file open, so that there is nothing to close."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -142,8 +170,15 @@ class Recording:
     def shape(self, layer: str) -> tuple[int, ...]:
         """Shape of a layer's activations: (stimulus, unit, ...)."""
         entry = self._entry(layer)
-        n_units = entry.shape[0] if self._units is None else len(self._units)
-        return (len(self), n_units, *entry.shape[1:])
+        return (len(self), self._n_units(entry), *entry.shape[1:])
+
+    def dtype(self, layer: str) -> np.dtype:
+        """Dtype of a layer's activations as they are read: bfloat16 is read as float32."""
+        self._entry(layer)
+        if self.path is not None:
+            name = str(self.header["dtype"])
+            return np.dtype(np.float32 if name == "bfloat16" else name)
+        return np.dtype(np.float32) if self._is_halved(layer) else self._arrays[layer].dtype
 
     def dims(self, layer: str) -> tuple[str, ...]:
         """Names of the axes of a layer's activations."""
@@ -152,6 +187,10 @@ class Recording:
     def layer_index(self, layer: str) -> int:
         """Place of a layer among all layers of its network, in order of execution; in the recording if that is all."""
         return self._entry(layer).index
+
+    def measured(self, layer: str) -> Mapping[str, Any]:
+        """What was found out about a layer while it was recorded, such as the error of its projection."""
+        return self._entry(layer).measured
 
     def __getitem__(self, layer: str) -> xr.DataArray:
         """Return a layer as a labelled array, read from the file only where it is used.
@@ -163,20 +202,65 @@ class Recording:
         """
         import xarray as xr
 
-        self._entry(layer)
-        if self.path is None:
-            array = xr.DataArray(self._read_only(layer), dims=self.dims(layer), name="activation")
+        from netphys.recording.labelled import lazy_variable
+
+        entry = self._entry(layer)
+        if self.path is None and not self._is_halved(layer):
+            variable = xr.Variable(self.dims(layer), self.read(layer))
         else:
-            array = xr.open_dataset(self.path, group=f"layers/{escape(layer)}", engine="h5netcdf")["activation"]
-        if self._rows is not None:
-            array = array.isel(stimulus=self._rows)
-        if self._units is not None:
-            array = array.isel(unit=self._units)
-        return array.assign_coords(stimulus_id=("stimulus", list(self.stimulus_ids)))
+            variable = lazy_variable(self, layer)
+        variable.attrs = {"long_name": f"activation of {layer}", "units": "arbitrary"}
+        known = {"stimulus_id": ("stimulus", list(self.stimulus_ids)), **coordinates(entry)}
+        return xr.DataArray(variable, coords=known, name="activation")
 
     def array(self, layer: str) -> np.ndarray:
         """Read a layer whole: (stimulus, unit, ...). A recording in memory gives a view that cannot be written to."""
-        blocks = list(self._blocks(layer, max_bytes=1 << 62))
+        return self.read(layer)
+
+    def tensor(self, layer: str) -> torch.Tensor:
+        """Read a layer whole as a tensor (stimulus, unit, ...) of its own memory."""
+        import torch
+
+        values = self.array(layer)
+        return torch.from_numpy(values if values.flags.writeable else values.copy())
+
+    def dataset(self, layer: str, labels: str | None = None) -> Activations:
+        """Make a data set of torch of a layer: (activation, stimulus id), read when asked for.
+
+        Parameters
+        ----------
+        layer : str
+            Its name.
+        labels : str, optional
+            A column of the metadata, whose values take the place of the stimulus ids.
+
+        Raises
+        ------
+        RecordingError
+            If there is no such column.
+        """
+        from netphys.recording.torch_dataset import Activations
+
+        self._entry(layer)
+        if labels is None:
+            return Activations(self, layer, self.stimulus_ids)
+        table = self.metadata
+        if labels not in table:
+            raise RecordingError(f"the stimuli of {self.name} have no column {labels!r}{near(labels, table.columns)}")
+        return Activations(self, layer, table[labels].tolist())
+
+    def read(self, layer: str, rows: np.ndarray | None = None, units: np.ndarray | None = None) -> np.ndarray:
+        """Read some rows and some units of a layer, by their numbers in this recording; default all.
+
+        Returns
+        -------
+        array (stimulus, unit, ...)
+            In the order asked for.
+        """
+        rows = self._rows if rows is None else rows if self._rows is None else self._rows[rows]
+        own = self._units.get(layer)
+        units = own if units is None else units if own is None else own[units]
+        blocks = list(self._blocks(layer, 1 << 62, rows, units))
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
 
     def unit_blocks(self, layer: str, max_bytes: int = 64 << 20) -> Iterator[np.ndarray]:
@@ -194,8 +278,8 @@ class Recording:
         array (stimulus, unit x position)
             Of a recording in memory it may be a view, which then cannot be written to.
         """
-        for block in self._blocks(layer, max_bytes):
-            yield block.reshape(len(block), -1)
+        for block in self._blocks(layer, max_bytes, self._rows, self._units.get(layer)):
+            yield block.reshape(len(block), math.prod(block.shape[1:]))
 
     # Selections
 
@@ -204,16 +288,25 @@ class Recording:
         *,
         stimuli: Sequence[str] | None = None,
         layers: str | Sequence[str] | None = None,
-        units: Sequence[int] | None = None,
+        units: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     ) -> Recording:
         """Select stimuli by id (in the order given), layers by pattern, units by number; nothing is copied.
+
+        Parameters
+        ----------
+        stimuli : sequence of str, optional
+            Stimulus ids.
+        layers : str or sequence of str, optional
+            Layer patterns.
+        units : sequence of int, or mapping of str to sequence of int, optional
+            The same units of every layer, or those of each layer that is named; of others all are kept.
 
         Raises
         ------
         MatchError
             If a stimulus is not in the recording.
         LayerNotFound
-            If a pattern matches no layer.
+            If a pattern matches no layer, or units are of a layer that is not there.
         RecordingError
             If a layer has no such unit.
         """
@@ -227,16 +320,23 @@ class Recording:
             rows = match.model_rows if self._rows is None else self._rows[match.model_rows]
             chosen = replace(chosen, stimulus_ids=match.stimulus_ids, _rows=rows)
         if units is not None:
-            numbers = np.asarray(units)
-            if len(numbers) and numbers.dtype.kind not in "iu":
-                raise RecordingError(f"units are selected by number, not by {numbers.dtype}")
-            numbers = numbers.astype(np.int64)
-            for entry in chosen._entries:
-                n_units = entry.shape[0] if self._units is None else len(self._units)
-                for odd in numbers[(numbers < 0) | (numbers >= n_units)][:1]:
-                    raise RecordingError(f"layer {entry.name!r} has units 0 to {n_units - 1}, not {odd}")
-            chosen = replace(chosen, _units=numbers if self._units is None else self._units[numbers])
+            by_layer = units if isinstance(units, Mapping) else dict.fromkeys(chosen.layers, units)
+            numbered = {layer: chosen._numbered(layer, numbers) for layer, numbers in by_layer.items()}
+            chosen = replace(chosen, _units={**chosen._units, **numbered})
         return chosen
+
+    def _numbered(self, layer: str, units: Sequence[int]) -> np.ndarray:
+        """Turn units selected of a layer into numbers of what is stored."""
+        entry, numbers = self._entry(layer), np.asarray(units)
+        if len(numbers) and numbers.dtype.kind not in "iu":
+            raise RecordingError(f"units are selected by number, not by {numbers.dtype}")
+        numbers, n_units = numbers.astype(np.int64), self._n_units(entry)
+        for odd in numbers[(numbers < 0) | (numbers >= n_units)][:1]:
+            raise RecordingError(f"layer {entry.name!r} has units 0 to {n_units - 1}, not {odd}")
+        return self._units[layer][numbers] if layer in self._units else numbers
+
+    def _n_units(self, entry: Entry) -> int:
+        return len(self._units[entry.name]) if entry.name in self._units else entry.shape[0]
 
     # Reading
 
@@ -249,16 +349,38 @@ class Recording:
             f"{layer!r} is a pattern, first match {first!r}; recording.select(layers=...) takes patterns"
         )
 
-    def _blocks(self, layer: str, max_bytes: int) -> Iterator[np.ndarray]:
+    def _blocks(
+        self, layer: str, max_bytes: int, rows: np.ndarray | None, units: np.ndarray | None
+    ) -> Iterator[np.ndarray]:
         """Read (stimulus, some units, ...) after (stimulus, some units, ...)."""
         self._entry(layer)
         if self.path is None:
-            yield from read_blocks(self._read_only(layer), self._rows, self._units, max_bytes)
+            for block in read_blocks(self._read_only(layer), rows, units, max_bytes):
+                yield to_float32(block) if self._is_halved(layer) else block
             return
+        with self._dataset(layer) as data:
+            try:
+                yield from read_blocks(Stored(data, widened=True), rows, units, max_bytes)
+            except OSError as error:
+                raise damaged(self.path, layer, data, error) from None
+
+    @contextmanager
+    def _dataset(self, layer: str) -> Iterator[Any]:
+        """Open a layer of the file, which must still be the one that was opened."""
         import h5py
 
+        assert self.path is not None
+        if not self.path.is_file():
+            raise RecordingError(f"{self.path} is not there any more")
         with translating(self.path, "a recording"), h5py.File(self.path, "r") as file:
-            yield from read_blocks(file["layers"][escape(layer)]["activation"], self._rows, self._units, max_bytes)
+            if file.attrs.get("digest") != self.header.get("digest"):
+                raise RecordingError(f"{self.path} is another recording than the one that was opened; open it again")
+            yield file["layers"][escape(layer)]["activation"]
+
+    def _is_halved(self, layer: str) -> bool:
+        """Tell whether an array in memory holds bfloat16."""
+        halved = self.header.get("dtype") == "bfloat16" and layer in self._arrays
+        return halved and self._arrays[layer].dtype == storage_dtype("bfloat16")
 
     def _read_only(self, layer: str) -> np.ndarray:
         """View an array that is kept; whoever wants to change it makes a copy."""
@@ -272,8 +394,9 @@ def load_recording(path: Path | str, *, stimulus_ids: Sequence[str] | None = Non
 
     Parameters
     ----------
-    path : Path
-        A recording's ``.h5``; or ``.npy`` (stimulus, unit, ...) or ``.npz`` (one array a layer) with `stimulus_ids`.
+    path : Path or address
+        A recording's ``.h5``; or features (:mod:`netphys.recording.importing`): ``.npy`` (stimulus, unit, ...),
+        ``.npz`` (one array a layer), any HDF5 by ``features.h5?layer=DATASET&ids=DATASET``, a folder of thingsvision.
     stimulus_ids : sequence of str, optional
         The ids of the rows of a file that has none.
 
@@ -282,21 +405,10 @@ def load_recording(path: Path | str, *, stimulus_ids: Sequence[str] | None = Non
     RecordingError
         If it is no recording, not whole, or lacks ids.
     """
+    from netphys.recording.importing import import_features, is_foreign
+
+    if is_foreign(path):
+        return import_features(path, stimulus_ids)
     path = Path(path)
-    if path.suffix in (".npy", ".npz"):
-        return _load_arrays(path, stimulus_ids)
     header, entries, ids = read_schema(path)
     return Recording(header["network"], header["training"], ids, path, header, entries)
-
-
-def _load_arrays(path: Path, stimulus_ids: Sequence[str] | None) -> Recording:
-    """Read numpy's files; pickles are refused."""
-    if not path.is_file():
-        raise RecordingError(f"no recording at {path}")
-    if stimulus_ids is None:
-        raise RecordingError(f"{path} names no stimuli; name the list that its rows follow (--ids FILE:COLUMN)")
-    if path.suffix == ".npy":
-        arrays = {path.stem: read_npy(path, mapped=True)}
-    else:
-        arrays = {name: read_npz(path, name) for name in npz_headers(path)}
-    return Recording.from_arrays(arrays, stimulus_ids, name=path.stem)

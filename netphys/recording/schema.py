@@ -1,15 +1,16 @@
 """What a recording's file must hold, checked once when it is opened: a stranger's file ends in one line.
 
-Our own file is known by its checksums: one of each layer's values, and one of everything that is said about them.
+Our own file is known by its checksums: one of each layer's values, one of everything that is said about them, and one
+of each chunk (Fletcher-32), by which HDF5 notices damage whenever a chunk is read. Files made before have no last ones.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -20,30 +21,21 @@ from netphys.errors import FileError, MatchError, RecordingError
 from netphys.guards import first_line, guarded_hdf5
 from netphys.matching import require_unique
 from netphys.provenance import digest
+from netphys.recording.bfloat16 import Stored
+from netphys.recording.entries import Entry, coordinates, known_dims, read_facts
 from netphys.recording.tables import Columns, read_columns, table_digest
 
 __all__ = [
-    "DIMS", "FORMAT", "STATEMENTS", "Entry", "escape", "read_header", "read_metadata", "read_schema",
-    "statement_digest", "unescape", "verify",
+    "FORMAT", "MORE", "STATEMENTS", "Entry", "damaged", "escape", "opened", "read_header", "read_metadata",
+    "read_schema", "statement_digest", "unescape", "verify", "verify_statements",
 ]  # fmt: skip
 
 FORMAT = "netphys-recording-1"
-DIMS = {2: ("unit",), 3: ("unit", "token"), 4: ("unit", "y", "x"), 5: ("unit", "time", "y", "x")}
 STATEMENTS = ("format", "digest", "network", "training", "keep", "dtype", "layers", "provenance")  # texts at the root
+MORE = ("compression", "plan")  # further ones, which files made before lack
 _BUDGET = 1 << 50  # bytes that a recording may claim: it is read in pieces
+_RATIO = 2 * 1032  # of a layer to its bytes on disk: gzip's most (a unit that never answers), and bfloat16 widened
 _READ_BYTES = 16 << 20  # of a layer at a time, to check it
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A layer of a recording, as patterns look at it."""
-
-    name: str
-    kind: str
-    dims: tuple[str, ...]
-    shape: tuple[int, ...]  # of one stimulus
-    index: int  # its place among all layers of the network, where that is known, else in the recording
-    is_leaf: bool = True
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -54,7 +46,7 @@ def read_header(path: Path) -> dict[str, Any]:
     RecordingError
         If it is no recording, or not whole.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         return _header(path, file)
 
 
@@ -66,7 +58,7 @@ def read_schema(path: Path) -> tuple[dict[str, Any], tuple[Entry, ...], tuple[st
     RecordingError
         If something is missing, or of another kind, or layers disagree about their stimuli.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         header = _header(path, file)
         entries, ids = [], None
         for place, layer in enumerate(header["layers"]):
@@ -94,7 +86,7 @@ def read_metadata(path: Path, stimulus_ids: tuple[str, ...]) -> dict[str, np.nda
     RecordingError
         If a column is damaged, or describes other stimuli.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         columns = read_columns(path, file, len(stimulus_ids))
     if columns is not None and tuple(columns["stimulus_id"]) != stimulus_ids:
         raise RecordingError(f"{path}: its metadata describe other stimuli than its layers; record it again")
@@ -107,32 +99,104 @@ def verify(path: Path | str) -> None:
     Raises
     ------
     RecordingError
-        If a byte of an activation, of an id, of the metadata or of what the file says was changed, or the file has no
-        checksums.
+        If a byte of an activation, of an id, of the metadata or of what the file says was changed, naming the layer
+        and the stimuli and units of the chunk; or if the file has no checksums.
     """
     path = Path(path)
-    header, entries, ids = read_schema(path)
-    sums = {}
-    with _opened(path) as file:
+    _, entries, _ = read_schema(path)
+    with opened(path) as file:
         for entry in entries:
             group = _group(path, file, entry.name)
-            sums[entry.name] = str(group.attrs.get("sha256", ""))
-            if not sums[entry.name]:
+            expected = str(group.attrs.get("sha256", ""))
+            if not expected:
                 raise RecordingError(f"{path} has no checksums, so that damage cannot be told; record it again")
-            if _values_digest(group["activation"]) != sums[entry.name]:
+            try:
+                found = _values_digest(group["activation"])
+            except OSError as error:
+                raise damaged(path, entry.name, group["activation"], error) from None
+            if found != expected:
                 raise RecordingError(f"{path}: layer {entry.name!r} is not what was written (checksum)")
+    verify_statements(path)
+
+
+def verify_statements(path: Path) -> None:
+    """Compare what a recording says of itself with its checksum, without reading activations.
+
+    Raises
+    ------
+    RecordingError
+        If a text, an id, a checksum of a layer or the metadata were changed.
+    """
+    header, entries, ids = read_schema(path)
+    with opened(path) as file:
+        groups = {entry.name: _group(path, file, entry.name) for entry in entries}
+        sums = {name: str(group.attrs.get("sha256", "")) for name, group in groups.items()}
+        facts = {name: str(group.attrs["facts"]) for name, group in groups.items() if "facts" in group.attrs}
         statements = {key: file.attrs[key] for key in STATEMENTS}
-        columns = read_columns(path, file, len(ids))
-    if header.get("sha256") != statement_digest(statements, sums, ids, columns):
+        same = all(_agrees(groups[entry.name], entry, facts.get(entry.name)) for entry in entries)
+        said = statement_digest(statements, sums, ids, read_columns(path, file, len(ids)), facts, _more(file))
+    if not same or header.get("sha256") != said:
         raise RecordingError(f"{path}: what it says of itself is not what was written (checksum)")
 
 
+def _agrees(group: Any, entry: Entry, facts: str | None) -> bool:
+    """Tell whether what is written beside the facts, for other readers, says the same."""
+    if facts is None:
+        return True
+    said = json.loads(facts)
+    alike = (said.get("kind", ""), said.get("index"), tuple(said.get("dims", ()))) == (
+        entry.kind, entry.index, entry.dims
+    )  # fmt: skip
+    for name, (_, values) in coordinates(entry).items():
+        data = group.get(name)
+        written = None if data is None else data.asstr()[:] if name == "token_kind" else data[:]
+        alike = alike and written is not None and np.array_equal(written, values)
+    return alike
+
+
+def _more(file: Any) -> dict[str, str]:
+    """Read the texts that younger files have besides."""
+    return {key: str(file.attrs[key]) for key in MORE if key in file.attrs}
+
+
 def statement_digest(
-    statements: Mapping[str, Any], sums: Mapping[str, str], ids: tuple[str, ...], columns: Columns | None = None
+    statements: Mapping[str, Any],
+    sums: Mapping[str, str],
+    ids: tuple[str, ...],
+    columns: Columns | None = None,
+    facts: Mapping[str, str] | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> str:
     """Digest what a file says of itself: its texts, the checksums of its layers, its stimuli and their metadata."""
-    said = {"statements": {key: str(statements[key]) for key in STATEMENTS}, "layers": sums, "ids": list(ids)}
-    return digest(said if columns is None else said | {"metadata": table_digest(columns)})
+    said: dict[str, Any] = {"statements": {key: str(statements[key]) for key in STATEMENTS}}
+    said |= {"layers": sums, "ids": list(ids)}
+    said |= {} if columns is None else {"metadata": table_digest(columns)}
+    said |= {"facts": facts} if facts else {}
+    return digest(said | ({"more": more} if more else {}))
+
+
+def damaged(path: Path, layer: str, data: Any, error: BaseException) -> RecordingError:
+    """Make the one line that says which layer of a file cannot be read, and which of its chunks."""
+    where = ""
+    for first in _chunk_corners(data):
+        part = tuple(slice(low, low + size) for low, size in zip(first, data.chunks))
+        try:
+            data[part]
+        except OSError:
+            spans = [f"{low} to {min(high, size) - 1}" for low, high, size in
+                     ((each.start, each.stop, whole) for each, whole in zip(part, data.shape))]  # fmt: skip
+            where = f" of stimuli {spans[0]}, units {spans[1]}"
+            break
+    reason = "checksum" if where and data.fletcher32 else first_line(error)
+    return RecordingError(
+        f"{path}: layer {layer!r} is not what was written ({reason}{where}); record it again, or copy the file again"
+    )
+
+
+def _chunk_corners(data: Any) -> Iterator[tuple[int, ...]]:
+    """Go through the chunks of a dataset, by the stimuli."""
+    steps = [range(0, size, chunk) for size, chunk in zip(data.shape, data.chunks or data.shape)] if data.chunks else []
+    return itertools.product(*steps) if steps else iter(())
 
 
 def escape(layer: str) -> str:
@@ -152,14 +216,14 @@ def unescape(name: str) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[Any]:
     """Open a recording's file; whatever is wrong with it is a RecordingError."""
     if not path.is_file():
         partial = path.with_name(path.name + ".partial")
         hint = f"; {partial.name} is one that is not finished: give the same command again" if partial.is_dir() else ""
         raise RecordingError(f"no recording at {path}{hint}")
     try:
-        with guarded_hdf5(path, budget=_BUDGET) as file:
+        with guarded_hdf5(path, budget=_BUDGET, ratio=_RATIO) as file:
             yield file
     except RecordingError:
         raise
@@ -177,7 +241,7 @@ def _header(path: Path, file: Any) -> dict[str, Any]:
     for key in STATEMENTS:
         if not isinstance(header.get(key), str):
             raise RecordingError(f"{path} does not say its {key}; record it again")
-    for key in ("layers", "provenance"):
+    for key in ("layers", "provenance", *(each for each in ("plan",) if each in header)):
         try:
             header[key] = json.loads(header[key])
         except (ValueError, RecursionError):
@@ -208,15 +272,19 @@ def _entry(path: Path, group: Any, layer: str, place: int) -> Entry:
     import h5py
 
     data = group.get("activation")
-    if not isinstance(data, h5py.Dataset) or data.shape is None or data.dtype.kind != "f" or data.ndim not in DIMS:
+    if not isinstance(data, h5py.Dataset) or data.shape is None or data.dtype.kind != "f" or data.ndim < 2:
         raise RecordingError(f"{path}: layer {layer!r} has no activation (stimulus, unit, ...) of floats")
     dims = tuple(dim.label for dim in data.dims)
-    if dims not in {("stimulus", *each) for each in DIMS.values()}:
+    if dims[0] != "stimulus" or not known_dims(dims[1:]):
         raise RecordingError(f"{path}: layer {layer!r} has the axes {dims}, expected ('stimulus', 'unit', ...)")
     kind, index = _plain(group.attrs.get("kind", "")), _plain(group.attrs.get("index", place))
     if not isinstance(kind, str) or not isinstance(index, int):
         raise RecordingError(f"{path}: layer {layer!r} does not say its kind and index; record it again")
-    return Entry(layer, kind, dims[1:], tuple(data.shape[1:]), index)
+    try:
+        facts = read_facts(group.attrs["facts"]) if "facts" in group.attrs else {}
+    except ValueError:
+        raise RecordingError(f"{path}: layer {layer!r} does not say what it is; record it again") from None
+    return Entry(layer, kind, dims[1:], tuple(data.shape[1:]), index, **facts)
 
 
 def _ids(path: Path, group: Any, layer: str) -> tuple[str, ...]:
@@ -240,12 +308,12 @@ def _ids(path: Path, group: Any, layer: str) -> tuple[str, ...]:
 
 def _values_digest(data: Any) -> str:
     """Digest a layer's values in C order, as they were when they were packed."""
-    sha = hashlib.sha256()
-    a_row = max(1, int(np.prod(data.shape[1:])) * data.dtype.itemsize)
+    sha, stored = hashlib.sha256(), Stored(data)
+    a_row = max(1, int(np.prod(data.shape[1:])) * stored.dtype.itemsize)
     rows = data.chunks[0] if data.chunks else 1
     step = max(rows, _READ_BYTES // a_row // rows * rows)
     for first in range(0, data.shape[0], step):
-        sha.update(np.ascontiguousarray(data[first : first + step]).reshape(-1).view(np.uint8).data)
+        sha.update(np.ascontiguousarray(stored[first : first + step]).reshape(-1).view(np.uint8).data)
     return sha.hexdigest()
 
 

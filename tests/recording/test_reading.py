@@ -191,10 +191,16 @@ def test_damaged_numpy_files_are_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_a_replaced_file_is_read_anew(tmp_path: Path) -> None:
-    """xarray keeps files open; it must not show the old one under the new one's name."""
+def test_a_replaced_file_is_never_shown_under_the_old_ones_name(tmp_path: Path) -> None:
     net, path = nn.Sequential(nn.Conv2d(3, 2, 1)), tmp_path / "rec.h5"
     one, two = (netphys.StimulusSet.from_arrays(np.full((2, 3, 4, 4), value, np.uint8)) for value in (10, 200))
-    old = netphys.record(net, one, layers="0", into=path)["0"]
-    new = netphys.record(net, two, layers="0", into=path, force=True)["0"]
-    assert not np.array_equal(old.values, new.values)
+    old = netphys.record(net, one, layers="0", into=path)
+    labelled, values = old["0"], old.array("0")
+    new = netphys.record(net, two, layers="0", into=path, force=True)
+    assert not np.array_equal(new["0"].values, values)
+    for read in (lambda: old.array("0"), lambda: labelled.values):
+        with pytest.raises(RecordingError, match="is another recording than the one that was opened; open it again"):
+            read()
+    path.unlink()
+    with pytest.raises(RecordingError, match="rec.h5 is not there any more"):
+        new.array("0")

@@ -159,10 +159,13 @@ def test_one_changed_bit_is_found_and_the_file_not_taken(tmp_path: Path, dtype: 
     netphys.record(_net(), _shown(), into=path, **options)
     assert path.stat().st_mtime_ns == before  # whole, it is taken as it is
     _flip(path, "2")
-    assert not np.array_equal(load_recording(path).array("2"), made)  # control: HDF5 itself does not notice
-    with pytest.raises(RecordingError, match=r"layer '2' is not what was written \(checksum\)"):
-        verify(path)
-    said = r"rec.h5 is in the way \(.*layer '2' is not what was written \(checksum\)\); --force replaces it"
+    where = r"layer '2' is not what was written \(checksum of stimuli 0 to 9, units 0 to 215\)"
+    opened = load_recording(path)
+    for read in (lambda: opened.array("2"), lambda: opened["2"].values, lambda: verify(path)):
+        with pytest.raises(RecordingError, match=f"rec.h5: {where}") as caught:
+            read()
+        assert "\n" not in str(caught.value)
+    said = f"rec.h5 is in the way .*{where}.*--force replaces it"
     with pytest.raises(RecordingError, match=said):
         netphys.record(_net(), _shown(), into=path, **options)
     assert np.array_equal(netphys.record(_net(), _shown(), into=path, force=True, **options).array("2"), made)
