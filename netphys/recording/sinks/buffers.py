@@ -1,13 +1,20 @@
-"""Arrays that activations are copied to inside the hook: that copy is the clone, a second would be waste."""
+"""Arrays that activations are copied to inside the hook: that copy is the clone, a second would be waste.
+
+Much of a copy's cost is the first touch of fresh memory. numpy asks the kernel for huge pages where an array has 4 MiB
+or more, which makes it a quarter of what torch's own allocation costs; what is recorded to a file goes through arrays
+that are touched once and used again for every shard.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netphys.errors import RecordingError
+from netphys.recording.bfloat16 import storage_dtype
+from netphys.recording.copying import Copier, as_torch, is_view_of
 from netphys.recording.keep import Keep
 from netphys.recording.layers import Layer
 
@@ -26,28 +33,47 @@ class Buffers:
         What is recorded.
     keep : Keep
         What is kept of a map.
-    dtype : str
-        Numpy's name of the stored dtype.
+    dtype : {"float32", "float16", "bfloat16"}
+        Stored dtype; bfloat16 is kept as uint16 (:mod:`netphys.recording.bfloat16`).
     n_rows : int
         How many stimuli they hold.
     """
 
     def __init__(self, layers: Sequence[Layer], *, keep: Keep, dtype: str, n_rows: int) -> None:
         self._keep = keep
-        self._dtype = np.dtype(dtype)
         self._layers = {each.name: each for each in layers}
-        self.arrays = {each.name: np.empty((n_rows, *keep.shape(each)), self._dtype) for each in layers}
+        self._arrays = {each.name: np.empty((n_rows, *keep.shape(each)), storage_dtype(dtype)) for each in layers}
+        self._rows = {name: as_torch(array, dtype) for name, array in self._arrays.items()}
+        self._copier: Copier | None = None
 
     def write(self, layer: str, first: int, activation: torch.Tensor) -> None:
-        """Copy what is kept of an activation to the rows from `first` on: the copy is the clone."""
-        import torch
+        """Copy what is kept of an activation to the rows from `first` on: the copy is the clone.
 
-        kept = self.arrays[layer]
+        From a GPU the copy may still be under way when this returns; :attr:`arrays` waits for it.
+        """
+        if self._copier is None:
+            self._copier = Copier(activation.device)
         values = self._keep.reduce(activation, self._layers[layer])
-        into = kept[first : first + len(values)]
-        torch.from_numpy(into).copy_(values)
-        if torch.finfo(values.dtype).max > float(np.finfo(self._dtype).max):
-            check_overflow(layer, into, values)
+        into = self._rows[layer][first : first + len(values)]
+        landed = _overflow_check(layer, into, values) if _is_narrower(into, values) else None
+        self._copier.copy(values, into, owned=not is_view_of(values, activation), landed=landed)
+
+    def finish(self) -> None:
+        """Wait until every row that was written is in its array.
+
+        Raises
+        ------
+        RecordingError
+            If values became infinite when they were stored.
+        """
+        if self._copier is not None:
+            self._copier.finish()
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Layer → (stimulus, ...), after all copies have ended."""
+        self.finish()
+        return self._arrays
 
 
 class Memory:
@@ -67,34 +93,75 @@ class Memory:
         """Take one layer's activation."""
         self._buffers.write(layer, int(rows[0]), activation)
 
+    def finish(self) -> None:
+        """Wait until every row that was written is in its array: :meth:`Buffers.finish`."""
+        self._buffers.finish()
+
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """Layer → (stimulus, ...)."""
+        """Layer → (stimulus, ...), after all copies have ended."""
         return self._buffers.arrays
 
 
 def bytes_a_stimulus(layers: Sequence[Layer], keep: Keep, dtype: str) -> int:
     """Bytes that one stimulus takes in a recording."""
-    return sum(int(np.prod(keep.shape(each))) for each in layers) * np.dtype(dtype).itemsize
+    return sum(int(np.prod(keep.shape(each))) for each in layers) * storage_dtype(dtype).itemsize
 
 
-def check_overflow(layer: str, stored: np.ndarray, values: torch.Tensor) -> None:
+def check_overflow(layer: str, stored: torch.Tensor, n_infinite: Callable[[], int]) -> None:
     """Refuse values that became infinite when they were stored; what the network itself made infinite is kept.
+
+    Parameters
+    ----------
+    layer : str
+        Name that the error says.
+    stored : CPU tensor
+        What was stored, after its copy ended.
+    n_infinite : callable
+        How many values the network made infinite; asked only where infinities were stored.
 
     Raises
     ------
     RecordingError
         Naming the layer and how many.
     """
-    n_overflowed = int(np.isinf(stored).sum())
+    import torch
+
+    n_overflowed = _n_infinite(stored)
     if n_overflowed:
-        n_overflowed -= int(values.isinf().sum())
+        n_overflowed -= n_infinite()
     if n_overflowed:
-        largest = np.finfo(stored.dtype).max
-        hint = "; say float32" if stored.dtype == np.float16 else ", the widest dtype that is stored"
+        name = str(stored.dtype).removeprefix("torch.")
+        hint = ", the widest dtype that is stored" if stored.dtype == torch.float32 else "; say float32"
         raise RecordingError(
-            f"{n_overflowed} activations of {layer!r} exceed {largest:.5g}, too large for {stored.dtype}{hint}"
+            f"{n_overflowed} activations of {layer!r} exceed {torch.finfo(stored.dtype).max:.5g}, "
+            f"too large for {name}{hint}"
         )
+
+
+def _overflow_check(layer: str, stored: torch.Tensor, values: torch.Tensor) -> Callable[[], None]:
+    """Make the check of a copy; on a GPU infinities are counted now, before anything overwrites the values."""
+    if values.device.type == "cpu":
+        return lambda: check_overflow(layer, stored, lambda: int(values.isinf().sum()))
+    counted = values.isinf().sum()
+    return lambda: check_overflow(layer, stored, lambda: int(counted))
+
+
+def _is_narrower(stored: torch.Tensor, values: torch.Tensor) -> bool:
+    """Tell whether a dtype holds less than another."""
+    import torch
+
+    return stored.dtype != values.dtype and torch.finfo(stored.dtype).max < torch.finfo(values.dtype).max
+
+
+def _n_infinite(values: torch.Tensor) -> int:
+    """Count infinities; the largest and smallest value tell at a tenth of the time that there are none."""
+    import torch
+
+    if not values.numel():
+        return 0
+    low, high = torch.aminmax(values)  # NaN where any value is: then all are looked at
+    return 0 if bool(low.isfinite() and high.isfinite()) else int(values.isinf().sum())
 
 
 def _available_memory() -> int:
