@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netphys.cli.options import command, print_table
 
-_ABOUT = """the layers of a network: name, kind, shape (of one stimulus), parameters, in order of execution
+_ABOUT = """the layers of a network: name, kind, shape, stride, receptive field, parameters
 
-Their names are what --layers takes, exactly or by pattern: 'features.*', 'kind:Conv2d', 'blocks[0:6:2]', 'leaves',
-'all'."""
-_EXAMPLE = "  netphys layers torchvision:squeezenet1_1"
+In order of execution; the shape is that of one stimulus. Stride and receptive field are theoretical, in pixels of the
+image that the network sees. The names are what --layers takes elsewhere, exactly or by pattern: 'features.*',
+'kind:Conv2d', 'blocks[0:6:2]', 'leaves', 'all'; --match shows which layers a pattern means."""
+_EXAMPLE = """  netphys layers torchvision:resnet18 --match 'layer?'
+  netphys layers timm:vit_tiny_patch16_224 --out layers.csv"""
+_RIGHT = {"stride", "field", "parameters"}  # columns of numbers
+_WIDTH = 100  # columns of a terminal, for notes
 
 
 def add(commands: Any) -> None:
@@ -24,25 +30,82 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--stimuli", metavar="ADDRESS", help="what the network looks at (default: noise of its own size)"
     )
+    parser.add_argument("--match", nargs="+", metavar="PATTERN", help="show only the layers that these patterns mean")
+    parser.add_argument("--out", metavar="FILE.csv", help="write the table, too, with all that is known of each layer")
 
 
 def _run(options: argparse.Namespace) -> None:
     from netphys.networks import load_network
     from netphys.recording import layers
+    from netphys.recording.listing import matching, save_layers
 
     stimuli = None
     if options.stimuli:
         from netphys.stimuli import load_stimuli
 
         stimuli = load_stimuli(options.stimuli, seed=options.seed or 0)
-    table = layers(load_network(options.network, seed=options.seed or 0), stimuli)
-    columns = ("name", "kind", "shape", "n_parameters", "problem")
-    rows = [
-        (str(name), str(kind), " x ".join(str(size) for size in shape), f"{n:,}" if n else "", str(problem))
-        for name, kind, shape, n, problem in zip(*(table[column] for column in columns))
-    ]
-    if any(row[-1] for row in rows):
-        print_table(("layer", "kind", "shape", "parameters", "cannot be recorded:"), rows)
-    else:
-        print_table(("layer", "kind", "shape", "parameters"), [row[:-1] for row in rows])
+    network = load_network(options.network, seed=options.seed or 0)
+    table = layers(network, stimuli)
+    n_layers = len(table)
+    if options.match:
+        table = matching(table, options.match, network=network)
+    if options.out:
+        save_layers(table, options.out, network=network)
+    notes: dict[str, int] = {}
+    header = ("layer", "kind", "shape", "stride", "field", "parameters", "")
+    _print_aligned(header, [_cells(row, notes) for row in table.to_dict("records")])
+    sys.stdout.write(_below(table, n_layers, notes))
     sys.stdout.flush()
+
+
+def _cells(row: Mapping[Any, Any], notes: dict[str, int]) -> tuple[str, ...]:
+    """Write a row; what is long to say becomes the number of a note."""
+    said = [row["note"]] if row["note"] else []
+    if row["problem"]:
+        said.append(f"cannot be recorded: {row['problem']}")
+    numbers = [notes.setdefault(each, len(notes) + 1) for each in said]
+    field = "whole" if row["whole"] else _pair(row["receptive_field"])
+    return (
+        row["name"],
+        row["kind"],
+        " x ".join(map(str, row["shape"])),
+        "" if row["whole"] else _pair(row["stride"]),
+        field,
+        f"{row['n_parameters']:,}" if row["n_parameters"] else "",
+        " ".join(f"({each})" for each in numbers),
+    )
+
+
+def _pair(pair: Sequence[float] | None) -> str:
+    """Write (y, x) as one number where they are equal."""
+    if pair is None:
+        return "?"
+    return f"{pair[0]:g}" if pair[0] == pair[1] else f"{pair[0]:g} x {pair[1]:g}"
+
+
+def _print_aligned(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print a table whose numbers end below each other."""
+    widths = [max(len(row[at]) for row in [header, *rows]) for at in range(len(header))]
+    aligned = [
+        tuple(
+            cell.rjust(width) if name in _RIGHT else cell for cell, width, name in zip(row, widths, header, strict=True)
+        )
+        for row in [header, *rows]
+    ]
+    print_table(aligned[0], aligned[1:])
+
+
+def _below(table: Any, n_layers: int, notes: dict[str, int]) -> str:
+    """Say what stands below the table: how much there is, its units, what tokens are, notes."""
+    from netphys.networks.fields import times
+
+    shown = f"{len(table)} of {n_layers} layers" if len(table) < n_layers else f"{n_layers} layers"
+    text = f"\n{shown}; the network has {table.attrs['n_parameters']:,} parameters\n"
+    if table.attrs["image"]:
+        text += f"stride, receptive field: pixels of the {times(table.attrs['image'])} image that the network sees"
+        text += "; whole: all of it\n" if table["whole"].any() else "\n"
+    tokens = {(row["tokens"], row["grid"]) for row in table.to_dict("records") if row["tokens"]}
+    for kinds, grid in sorted(tokens, key=str):
+        text += f"tokens: {kinds}" + (f", patches in a grid of {times(grid)}" if grid else "") + "\n"
+    wrapped = (textwrap.wrap(f"({n}) {note}", _WIDTH, subsequent_indent="    ") for note, n in notes.items())
+    return text + "".join(f"{line}\n" for lines in wrapped for line in lines)
