@@ -25,8 +25,9 @@ from __future__ import annotations
 import sys
 import weakref
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from netphys.networks.attention import Explicit, attention_role, fused_parts, multihead_parts
@@ -61,6 +62,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
 _KNOWN = frozenset(name for names in FUNCTIONS.values() for name in names)
 _OTHERWISE = {"clip": "clamp", "expit": "sigmoid", "log_sigmoid": "logsigmoid"}  # other words for the same
 _LIBRARIES = ("torch", "torchvision", "timm")
+_OWN: ContextVar[bool] = ContextVar("netphys computes something itself", default=False)
 
 
 def function_name(func: Callable[..., Any]) -> str:
@@ -138,6 +140,8 @@ class Functions:
 
     def _call(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         result = func(*args, **kwargs)
+        if _OWN.get():
+            return result
         names = self._names.get(func)
         if names is None:
             names = self._names[func] = (function_name(func), attention_role(func))
@@ -151,7 +155,7 @@ class Functions:
     def _attention(self, role: str, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> bool:
         """Hand on what is wanted of attention; returns whether the function did nothing else."""
         frame = self._frames[-2 if self._frames[-1].is_library_leaf and len(self._frames) > 1 else -1]
-        with modes_off():
+        with _unheard():
             if role == "fused":
                 parts = fused_parts(args, kwargs)
             elif role == "multihead":
@@ -166,7 +170,7 @@ class Functions:
         for what, make in parts.items():
             key = f"{frame.head}:{what}{frame.explicit.number}"
             if self._wanted(key):
-                with modes_off():
+                with _unheard():
                     made = make()
                 self._hand_on(frame.path, key, made)
         return role == "softmax" and bool(parts)
@@ -207,8 +211,18 @@ class _Frame:
         self.is_library_leaf = self.is_leaf and type(module).__module__.partition(".")[0] in _LIBRARIES
 
 
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Compute what no tap takes for a function of the network; other modes follow it."""
+    token = _OWN.set(True)
+    try:
+        yield
+    finally:
+        _OWN.reset(token)
+
+
 def modes_off() -> AbstractContextManager[Any]:
-    """Make what a tap and its receiver compute no function of the network, for this tap and for others."""
+    """Make what a receiver computes no function of the network, for this tap and for whatever else follows it."""
     import torch
 
     context: AbstractContextManager[Any] = torch._C.DisableTorchFunction()

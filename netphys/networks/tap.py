@@ -14,7 +14,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from netphys.networks.functions import Functions, modes_off
@@ -70,7 +69,6 @@ class Tap:
         self._stop = self._running = False
         self._calls: Counter[str] = Counter()
         self._handles: list[Any] = []
-        self._eager: AbstractContextManager[Any] = nullcontext()
 
     @property
     def repeats(self) -> frozenset[str]:
@@ -81,8 +79,7 @@ class Tap:
         return frozenset() if self._functions is None else frozenset(self._functions.repeats)
 
     def __enter__(self) -> Tap:
-        self._eager = _uncompiled()
-        self._eager.__enter__()
+        _AS_WRITTEN.begin()
         try:
             self._hook_all()
         except BaseException:
@@ -95,7 +92,7 @@ class Tap:
             handle.remove()
         self._handles.clear()
         self._end()
-        self._eager.__exit__(None, None, None)
+        _AS_WRITTEN.end()
 
     def run(self, *inputs: Any, **named: Any) -> None:
         """Run a forward, no further than the last wanted call."""
@@ -164,10 +161,26 @@ class Tap:
             raise _Reached
 
 
-def _uncompiled() -> AbstractContextManager[Any]:
-    """Run compiled modules as they were written; nothing to do where nothing was ever compiled."""
-    if "torch._dynamo" not in sys.modules:
-        return nullcontext()
-    import torch
+class _AsWritten:
+    """Has compiled modules run as they were written while any tap is on; taps may be left in any order."""
 
-    return torch.compiler.set_stance("force_eager")
+    def __init__(self) -> None:
+        self._n_taps = 0
+        self._stance: Any = None
+
+    def begin(self) -> None:
+        self._n_taps += 1
+        if self._stance is None and "torch._dynamo" in sys.modules:  # else nothing was ever compiled
+            import torch
+
+            if hasattr(torch.compiler, "set_stance"):  # torch 2.6; before it hooks of compiled modules are not called
+                self._stance = torch.compiler.set_stance("force_eager")
+
+    def end(self) -> None:
+        self._n_taps -= 1
+        if self._stance is not None and self._n_taps == 0:
+            self._stance.__exit__(None, None, None)
+            self._stance = None
+
+
+_AS_WRITTEN = _AsWritten()

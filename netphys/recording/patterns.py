@@ -1,32 +1,40 @@
 """Layer patterns: which layers are meant.
 
-=================  ====================================================================================
-``features.3``     that layer, exactly; ``relu#2`` its second call
-``features.*``     a glob: ``*`` and ``?`` stay within a name, ``**`` crosses the dots
-``kind:Conv2d``    every layer whose module is of that class
-``blocks[0:6:2]``  children of a module, by slice
-``leaves``         every layer whose module has no children
-``all``            every layer
-=================  ====================================================================================
+=======================  =====================================================================================
+``features.3``           that layer, exactly; ``relu#2`` its second call, ``conv2:relu`` a function after it
+``features.*``           a glob: ``*`` and ``?`` stay within a name, ``**`` crosses dots and colons
+``**:relu``              every function of that name after a module, the first each; ``**:relu*`` all of them
+``kind:Conv2d``          every layer whose module is of that class; ``kind:relu`` every such function
+``blocks[0:6:2]``        children of a module, by slice; ``blocks[-1]`` the last one
+``blocks[0:6:2].attn``   what a pattern means in each of them
+``leaves``               every layer whose module has no children, and every function
+``all``                  every layer
+``output``               what the network returns
+=======================  =====================================================================================
 
-The result is in order of execution, whatever the order of the patterns.
+What attention computes (``blocks.0.attn:attention``, ``:query``, ``:key``, ``:value``) is large, and only meant by a
+pattern with a colon in it: ``**:attention``, ``blocks[-1].attn:*``, ``kind:attention``. A name always means itself,
+whatever marks are in it. The result is in order of execution, whatever the order of the patterns.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from netphys.errors import LayerNotFound, near
+from netphys.networks.attention import ATTENTION
+from netphys.networks.functions import FUNCTIONS
 from netphys.networks.outputs import LayerName
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Named", "aliases_in", "match_layers", "may_match", "not_an_alias"]
+__all__ = ["Named", "aliases_in", "match_layers", "may_match", "may_mean_functions", "not_an_alias", "path_in"]
 
-_SLICE = re.compile(r"^(?P<path>.+)\[(?P<slice>-?\d*:-?\d*(?::-?\d*)?)\]$")
+_SLICE = re.compile(r"^(?P<path>[^\[\]]+)\[(?P<slice>-?\d*:-?\d*(?::-?\d*)?|-?\d+)\](?P<tail>(?:[.:#/].*)?)$")
+_FUNCTIONS = {name for names in FUNCTIONS.values() for name in names} | set(ATTENTION)
 
 
 class Named(Protocol):
@@ -82,16 +90,36 @@ def match_layers(
 
 def may_match(pattern: str) -> Callable[[Named], bool]:
     """Compile a pattern to a test of one layer. Of a slice, which needs the whole table, it lets every child pass."""
-    if pattern == "all":
-        return lambda layer: True
-    if pattern == "leaves":
-        return lambda layer: layer.is_leaf
+    sliced = None if pattern.startswith("kind:") else _SLICE.match(pattern)
+    if not sliced:
+        return _test(pattern)
+    literal = _test(pattern)
+    child = may_match(f"{sliced['path']}.*{sliced['tail']}")
+    if sliced["tail"]:
+        return lambda layer: literal(layer) or child(layer)
+    return lambda layer: literal(layer) or _is_child(layer.name, sliced["path"])
+
+
+def may_mean_functions(pattern: str) -> bool:
+    """Tell whether a pattern may match what is no module's output."""
     if pattern.startswith("kind:"):
-        return lambda layer: layer.kind == pattern.removeprefix("kind:")
-    sliced, glob = _SLICE.match(pattern), _glob(pattern)
+        return pattern.removeprefix("kind:") in _FUNCTIONS
+    sliced = _SLICE.match(pattern)
     if sliced:
-        return lambda layer: layer.name == pattern or layer.name.startswith(f"{sliced['path']}.")
-    return lambda layer: layer.name == pattern or glob(layer.name)
+        return may_mean_functions(f"{sliced['path']}{sliced['tail']}")
+    return pattern in ("all", "leaves") or "**" in pattern or ":" in pattern
+
+
+def path_in(name: str, paths: Collection[str]) -> str | None:
+    """Find the module that a name is of, whatever marks its path holds; None where there is none.
+
+    Examples
+    --------
+    >>> path_in("a/b#2:relu", ["a", "a/b"]), path_in("c", ["a"])
+    ('a/b', None)
+    """
+    ends = [index for index, mark in enumerate(name) if mark in "#:/"]
+    return next((name[:end] for end in [len(name), *reversed(ends)] if name[:end] in paths), None)
 
 
 def aliases_in(module: torch.nn.Module) -> dict[str, str]:
@@ -109,10 +137,10 @@ def not_an_alias(pattern: str, aliases: Mapping[str, str], names: Sequence[str] 
     LayerNotFound
         Saying what they are called.
     """
-    path = LayerName.parse(pattern).path
-    if path in aliases:
+    path = path_in(pattern, aliases)
+    if path is not None:
         own = aliases[path]
-        calls = [name for name in names if LayerName.parse(name).path == own] or [own]
+        calls = [name for name in names if path_in(name, [own])] or [own]
         raise LayerNotFound(f"{path!r} is the same module as {own!r}; its calls are {', '.join(calls)}")
 
 
@@ -120,27 +148,62 @@ def _matching(pattern: str, table: Sequence[Named]) -> list[str]:
     names = [layer.name for layer in table]
     if pattern in names:
         return [pattern]
-    sliced = _SLICE.match(pattern)
-    if sliced and not pattern.startswith("kind:"):
-        return _children(sliced["path"], sliced["slice"], names)
-    return [layer.name for layer in filter(may_match(pattern), table)]
+    sliced = None if pattern.startswith("kind:") else _SLICE.match(pattern)
+    children = _children(sliced["path"], names) if sliced else []
+    if sliced and (children or ":" in sliced["slice"]):  # ``conv[12]``, where `conv` has no children, is a glob
+        chosen = children[_slice(sliced["slice"])]
+        tails = [sliced["tail"]] if sliced["tail"] else ["", "#*", "/**"]  # all that a child returns
+        found = {name for child in chosen for tail in tails for name in _matching(child + tail, table)}
+        return [name for name in names if name in found]
+    return [layer.name for layer in filter(_test(pattern), table)]
 
 
-def _children(path: str, text: str, names: list[str]) -> list[str]:
-    """Slice the children of a module, in the order of their first execution."""
-    start, stop, *step = (int(part) if part else None for part in text.split(":"))
-    below = [LayerName.parse(name).path.removeprefix(f"{path}.") for name in names if name.startswith(f"{path}.")]
-    children = list(dict.fromkeys(each.split(".")[0] for each in below))
-    chosen = {f"{path}.{child}" for child in children[slice(start, stop, *step)]}
-    return [name for name in names if LayerName.parse(name).path in chosen]
+def _test(pattern: str) -> Callable[[Named], bool]:
+    """Compile a pattern without slices."""
+    if pattern == "all":
+        return lambda layer: not _is_attention(layer)
+    if pattern == "leaves":
+        return lambda layer: layer.is_leaf and not _is_attention(layer)
+    if pattern.startswith("kind:"):
+        kind = pattern.removeprefix("kind:")
+        return lambda layer: layer.kind == kind
+    glob, colon = _glob(pattern), ":" in pattern
+    return lambda layer: layer.name == pattern or (glob(layer.name) and (colon or not _is_attention(layer)))
+
+
+def _is_attention(layer: Named) -> bool:
+    return layer.kind in ATTENTION and ":" in layer.name
+
+
+def _slice(text: str) -> slice:
+    """Parse what stands in brackets; one number is a slice of one."""
+    parts = [int(part) if part else None for part in text.split(":")]
+    if len(parts) > 1:
+        return slice(*parts)
+    return slice(parts[0], None if parts[0] == -1 else (parts[0] or 0) + 1)
+
+
+def _children(path: str, names: list[str]) -> list[str]:
+    """List the children of a module, in the order of their first execution."""
+    below = [name.removeprefix(f"{path}.").partition(".")[0] for name in names if name.startswith(f"{path}.")]
+    return [f"{path}.{child}" for child in dict.fromkeys(LayerName.parse(each).path for each in below)]
+
+
+def _is_child(name: str, path: str) -> bool:
+    """Tell whether a layer is what a child of a module returned."""
+    parsed = LayerName.parse(name)
+    return parsed.path.rpartition(".")[0] == path and not parsed.function
 
 
 def _glob(pattern: str) -> Callable[[str], bool]:
-    """Compile a glob: ``**`` crosses dots, ``*`` and ``?`` do not."""
+    """Compile a glob: ``**`` crosses dots and colons, ``*`` and ``?`` do not."""
     parts = re.split(r"(\*\*|\*|\?|\[[^\]:]+\])", pattern)
-    known = {"**": ".*", "*": "[^.]*", "?": "[^.]"}
+    known = {"**": ".*", "*": "[^.:]*", "?": "[^.:]"}
     known.update((part, part) for part in parts if part.startswith("[") and part.endswith("]"))
-    compiled = re.compile("".join(known.get(part, re.escape(part)) for part in parts))
+    try:
+        compiled = re.compile("".join(known.get(part, re.escape(part)) for part in parts), re.DOTALL)
+    except re.error:  # ``[z-a]``: no class of characters
+        return lambda name: False
     return lambda name: compiled.fullmatch(name) is not None
 
 

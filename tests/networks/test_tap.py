@@ -153,6 +153,9 @@ def test_other_modes_stay_on_and_see_what_the_network_does_not_what_the_receiver
 
 def test_taps_nest_and_may_be_left_in_any_order() -> None:
     net, outer, inner = nn.Sequential(nn.Linear(4, 4), Rectifies()), [], []
+    import torch._dynamo  # noqa: F401  something was compiled
+
+    before = torch._dynamo.eval_frame._stance
     one, two = tapped(net, outer), tapped(net, inner)
     one.__enter__()
     two.__enter__()
@@ -160,8 +163,9 @@ def test_taps_nest_and_may_be_left_in_any_order() -> None:
     assert outer == inner == ["0", "0:relu", "1", "output"]
     one.__exit__()
     net(X)
-    assert len(outer) == 4 and len(inner) == 8
+    assert len(outer) == 4 and len(inner) == 8 and torch._dynamo.eval_frame._stance != before
     two.__exit__()
+    assert torch._dynamo.eval_frame._stance == before
     assert left_as_found(net)
 
 
