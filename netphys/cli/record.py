@@ -26,7 +26,10 @@ def add(commands: Any) -> None:
     parser.add_argument("--layers", nargs="+", required=True, metavar="PATTERN", help="names or patterns of layers")
     parser.add_argument("--out", required=True, metavar="REC.h5", help="the recording's file")
     parser.add_argument(
-        "--keep", default="all", metavar="all|mean|max|centre|pooled", help="what is kept of a map (default: all)"
+        "--keep",
+        default="all",
+        metavar="all|mean|max|centre|pooled|window|projection|pca",
+        help="what is kept of a map; options as in 'window?size=3' (default: all)",
     )
     parser.add_argument("--dtype", default="float32", metavar="float32|float16", help="stored dtype (default: float32)")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="the plan's batch (default: 32)")

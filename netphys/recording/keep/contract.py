@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from netphys.addresses import Query, split_address
@@ -15,7 +15,7 @@ from netphys.recording.layers import Layer
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["KEEPS", "Keep", "as_keep"]
+__all__ = ["KEEPS", "Fitted", "Keep", "Measuring", "as_keep"]
 
 
 @runtime_checkable
@@ -48,7 +48,26 @@ class Keep(Protocol):
         """What :meth:`measured` needs to go on after a stop, as arrays."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Go on from a saved state; an empty one begins anew."""
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """A way to keep that was fitted on a recording: asked before a pass begins whether the two go together."""
+
+    def check(self, *, network: str, stimuli: str, stimulus_ids: Sequence[str]) -> None:
+        """See that the fit is of this network and of other stimuli (digests, and ids); a RecordingError if not."""
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """A way to keep that measures: told before each batch which it is, so that processes that share them agree."""
+
+    def at(self, first: int) -> None:
+        """Say which row of the recording the next batch begins with."""
+
+    def merge(self, state: Mapping[str, Any]) -> None:
+        """Join what another process' `state_dict` returned."""
 
 
 def as_keep(keep: Keep | str) -> Keep:
@@ -80,5 +99,28 @@ def _of_maps(name: str, _: Query) -> Keep:
     return OfMaps(name)
 
 
-_MAKERS: dict[str, Callable[[str, Query], Keep]] = dict.fromkeys(("all", "mean", "max", "centre", "pooled"), _of_maps)
+def _window(_: str, query: Query) -> Keep:
+    from netphys.recording.keep.window import Window
+
+    return Window.from_query(query)
+
+
+def _projection(_: str, query: Query) -> Keep:
+    from netphys.recording.keep.projection import Projection
+
+    return Projection.from_query(query)
+
+
+def _pca(_: str, query: Query) -> Keep:
+    from netphys.recording.keep.pca import PCA
+
+    return PCA.from_query(query)
+
+
+_MAKERS: dict[str, Callable[[str, Query], Keep]] = {
+    **dict.fromkeys(("all", "mean", "max", "centre", "pooled"), _of_maps),
+    "window": _window,
+    "projection": _projection,
+    "pca": _pca,
+}
 KEEPS = tuple(_MAKERS)
