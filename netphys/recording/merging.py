@@ -1,0 +1,370 @@
+"""Recordings of one network become one: more layers of the same stimuli, more stimuli of the same layers, or both.
+
+What differs between parts must be their layers or their stimuli and nothing else: the network, what is kept of a map,
+dtype, batch size, seed, device, switches of torch and versions are compared, and what differs is named. Layers come in
+order of execution, stimuli in the order in which the parts name them first. What two parts have in common must be
+equal bit for bit. Parts are read in blocks of stimuli, so that memory does not grow with their number.
+
+The digest of the whole is that of one recording of all its layers and stimuli where that can be told: the parts say
+their plans, and their stimuli are the same in the same order, or they say of what their digests are made. Else it is
+a digest of its own, of those of its parts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netphys.errors import OptionError, RecordingError
+from netphys.files import ensure_folder, locked, require_free, sweep_file
+from netphys.provenance import digest
+from netphys.recording.bfloat16 import Stored, storage_dtype
+from netphys.recording.entries import Entry
+from netphys.recording.reading import Recording, load_recording
+from netphys.recording.schema import damaged, escape, opened, read_metadata, read_schema, verify, verify_statements
+from netphys.recording.selections import read_blocks
+from netphys.recording.store import Written, write_recording
+from netphys.recording.tables import Columns, table_digest
+
+__all__ = ["Missing", "merge_recordings", "missing_of"]
+
+_OF_LAYERS_OR_STIMULI = ("layers", "metadata", "stimuli")  # of a plan: what may differ
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What a recording lacks of what is wanted.
+
+    Attributes
+    ----------
+    layers : tuple of str
+        Wanted, not there: to be recorded of all stimuli, those of the file and the wanted ones.
+    stimulus_ids : tuple of str
+        Wanted, not there: to be recorded of the layers that are there.
+    """
+
+    layers: tuple[str, ...]
+    stimulus_ids: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.layers or self.stimulus_ids)
+
+
+def missing_of(path: Path | str, layers: Sequence[str], stimulus_ids: Sequence[str]) -> Missing:
+    """Say what a file lacks of some layers and stimuli; a recording holds every layer of every stimulus.
+
+    Raises
+    ------
+    RecordingError
+        If it is no recording, or not whole.
+    """
+    _, entries, ids = read_schema(Path(path))
+    there, shown = {each.name for each in entries}, set(ids)
+    return Missing(
+        tuple(each for each in layers if each not in there),
+        tuple(each for each in stimulus_ids if each not in shown),
+    )
+
+
+def merge_recordings(
+    recordings: Sequence[Recording | Path | str],
+    *,
+    into: Path | str,
+    force: bool = False,
+    compression: str | None = None,
+) -> Recording:
+    """Merge recordings of one network into one file.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording or Path
+        Files of recordings. Together they hold every layer of every stimulus.
+    into : Path
+        The file that is written, by rename; it may be one of the parts, with `force`.
+    force : bool
+        Replace what is there.
+    compression : {"gzip", "lzf"}, optional
+        How chunks are compressed.
+
+    Returns
+    -------
+    Recording
+
+    Raises
+    ------
+    RecordingError
+        If parts are damaged, of another network or made otherwise, contradict each other, or leave gaps.
+    OutputError
+        If `into` cannot be written.
+    """
+    path = Path(into)
+    if path.suffix not in (".h5", ".hdf5"):
+        raise OptionError(f"a recording is an HDF5 file: {path.with_suffix('.h5')}, not {path}")
+    parts = [_opened(each) for each in recordings]
+    if not parts:
+        raise OptionError("no recordings to merge")
+    for part in parts[1:]:
+        _require_alike(parts[0], part)
+    ensure_folder(path.parent)
+    waiting = f"waiting for another process that is writing {path}"
+    with locked(path.with_name(f".{path.name}.lock"), waiting=waiting):
+        sweep_file(path)
+        if path.exists() and not force:
+            raise RecordingError(f"{path} is there already; --force replaces it")
+        ids, entries = _all_ids(parts), _all_entries(parts)
+        columns, rows = _all_columns(parts, ids), {each: row for row, each in enumerate(ids)}
+        for entry in entries:
+            _require_whole(entry, parts, ids)
+        header = _header(parts, entries, ids, columns)
+        itemsize = storage_dtype(header["dtype"]).itemsize
+        needed = len(ids) * sum(int(np.prod(each.shape)) for each in entries) * itemsize
+        require_free(path.parent, needed, what=f"the recording {path.name}")
+        written = [Written(each, partial(_rows, each, parts, rows, header["dtype"])) for each in entries]
+        write_recording(path, written, columns, header, compression=compression)
+    return load_recording(path)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A recording that is merged."""
+
+    path: Path
+    header: Mapping[str, Any]
+    entries: Mapping[str, Entry]
+    ids: tuple[str, ...]
+    columns: Columns
+    contents: tuple[Any, ...]  # what each stimulus is, where the file says it
+
+    def made(self) -> dict[str, Any]:
+        """Say all that its numbers depend on but layers and stimuli: its plan, else what its provenance has of it."""
+        said, plan = self.header["provenance"], self.header.get("plan")
+        made = {"name of the network": self.header["network"], "training": self.header["training"]}
+        if isinstance(plan, dict):
+            return made | {key: each for key, each in plan.items() if key not in _OF_LAYERS_OR_STIMULI}
+        options, inputs = said.get("options", {}), said.get("inputs", {})
+        versions = {key: each for key, each in said.get("versions", {}).items() if key.startswith("torch")}
+        made |= {key: self.header[key] for key in ("keep", "dtype")} | {"network": inputs.get("network")}
+        made |= {key: said.get(key) for key in ("seed", "device", "compute", "numerics")}
+        return made | {"batch_size": options.get("batch_size"), "versions": versions}
+
+
+def _opened(given: Recording | Path | str) -> _Part:
+    """Open a part and see that it is undamaged as far as reading its chunks will not tell."""
+    if isinstance(given, Recording) and (given.path is None or given._rows is not None or given._units):
+        raise RecordingError(f"{given!r}: whole recordings in files are merged, neither selections nor memory")
+    path = Path(str(given.path if isinstance(given, Recording) else given))
+    header, entries, ids = read_schema(path)
+    with opened(path) as file:
+        checked = all(file["layers"][escape(each.name)]["activation"].fletcher32 for each in entries)
+        contents = tuple(json.loads(each) for each in file["contents"][:]) if "contents" in file else ()
+    if checked:
+        verify_statements(path)
+    else:
+        verify(path)
+    if isinstance(given, Recording) and given.layers != tuple(each.name for each in entries):
+        entries = tuple(each for each in entries if each.name in given.layers)
+    named = {each.name: each for each in entries}
+    return _Part(path, header, named, ids, read_metadata(path, ids), contents)
+
+
+def _require_alike(one: _Part, other: _Part) -> None:
+    """See that two parts were made in the same way.
+
+    Raises
+    ------
+    RecordingError
+        Naming what differs.
+    """
+    ours, theirs = one.made(), other.made()
+    if isinstance(one.header.get("plan"), dict) != isinstance(other.header.get("plan"), dict):
+        ours, theirs = (replace(each, header={**each.header, "plan": None}).made() for each in (one, other))
+    differing = [key for key in dict.fromkeys([*ours, *theirs]) if ours.get(key) != theirs.get(key)]
+    if differing:
+        values = [str(each.get(differing[0]))[:40] for each in (ours, theirs)]
+        raise RecordingError(
+            f"{other.path} cannot be merged with {one.path}: they differ in {', '.join(differing)} "
+            f"({values[1]} and {values[0]})"
+        )
+    shown = {_shown(one), _shown(other)} - {None}
+    if one.ids == other.ids and len(shown) > 1:
+        raise RecordingError(f"{other.path} and {one.path} name the same stimuli, but other things were shown")
+
+
+def _all_ids(parts: Sequence[_Part]) -> tuple[str, ...]:
+    """Gather the stimuli of all parts, and see that those of one name are the same thing.
+
+    Raises
+    ------
+    RecordingError
+        If a stimulus is something else in another part.
+    """
+    known: dict[str, tuple[Any, Path]] = {}
+    for part in parts:
+        for name, content in zip(part.ids, part.contents):
+            first, where = known.setdefault(name, (content, part.path))
+            if first != content:
+                raise RecordingError(f"stimulus {name!r} of {part.path} is another than that of {where}")
+    return tuple(dict.fromkeys(each for part in parts for each in part.ids))
+
+
+def _all_entries(parts: Sequence[_Part]) -> list[Entry]:
+    """Gather the layers of all parts, in order of execution.
+
+    Raises
+    ------
+    RecordingError
+        If a layer is described in two ways.
+    """
+    found: dict[str, tuple[Entry, Path]] = {}
+    for part in parts:
+        for name, entry in part.entries.items():
+            first, where = found.setdefault(name, (entry, part.path))
+            if first != entry:
+                raise RecordingError(f"layer {name!r} is described otherwise in {part.path} than in {where}")
+    return sorted((entry for entry, _ in found.values()), key=lambda each: each.index)
+
+
+def _require_whole(entry: Entry, parts: Sequence[_Part], ids: Sequence[str]) -> None:
+    """See that some part has the layer's activations to every stimulus."""
+    there = {each for part in parts if entry.name in part.entries for each in part.ids}
+    gaps = [each for each in ids if each not in there]
+    if gaps:
+        raise RecordingError(
+            f"layer {entry.name!r} was not recorded to {len(gaps)} of {len(ids)} stimuli, first {gaps[0]!r}; "
+            "merged recordings hold every layer of every stimulus"
+        )
+
+
+# Metadata
+
+
+def _all_columns(parts: Sequence[_Part], ids: Sequence[str]) -> dict[str, np.ndarray]:
+    """Join the metadata by stimulus; what a part does not say is missing.
+
+    Raises
+    ------
+    RecordingError
+        If two parts say other things of a stimulus, or of a column.
+    """
+    found: dict[str, np.ndarray] = {"stimulus_id": np.array(list(ids), dtype=object)}
+    row = {each: place for place, each in enumerate(ids)}
+    for name in dict.fromkeys(name for part in parts for name in part.columns if name != "stimulus_id"):
+        having = [part for part in parts if name in part.columns]
+        kinds = {part.columns[name].dtype for part in having}
+        if len(kinds) > 1:
+            raise RecordingError(f"column {name!r} of the metadata is of another kind in {having[-1].path}")
+        values: list[Any] = [None] * len(ids)
+        said = np.zeros(len(ids), dtype=bool)
+        for part in having:
+            for stimulus, value in zip(part.ids, part.columns[name].tolist()):
+                place = row[stimulus]
+                if said[place] and not (values[place] == value or (values[place] != values[place] and value != value)):
+                    raise RecordingError(f"{part.path} says other {name!r} of stimulus {stimulus!r} than another part")
+                values[place], said[place] = value, True
+        found[name] = _column(values, said, kinds.pop())
+    return found
+
+
+def _column(values: list[Any], said: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Make a column; whole numbers and booleans with gaps become floats, as where metadata are first kept."""
+    if dtype.kind == "O" or said.all():
+        return np.array(values, dtype=dtype)
+    filled = [value if known else np.nan for value, known in zip(values, said)]
+    return np.array(filled, dtype=dtype if dtype.kind == "f" else np.float64)
+
+
+# What the whole says of itself
+
+
+def _header(parts: Sequence[_Part], entries: Sequence[Entry], ids: tuple[str, ...], columns: Columns) -> dict[str, Any]:
+    """Say what the merged recording is: as one recording of all would, where that can be told."""
+    first = parts[0]
+    contents = _all_contents(parts, ids)
+    layers = [[each.name, *each.shape] for each in entries]
+    header = {key: first.header[key] for key in ("network", "training", "keep", "dtype")}
+    listed = [
+        {"file": part.path.name, "digest": part.header["digest"], "layers": len(part.entries), "stimuli": len(part.ids)}
+        for part in parts
+    ]
+    stimuli = _stimuli(parts, ids, contents)
+    said = dict(first.header["provenance"])
+    said |= {"options": {**said.get("options", {}), "layers": layers}, "n_stimuli": len(ids), "merged_from": listed}
+    said["inputs"] = {**said.get("inputs", {}), "stimuli": stimuli}
+    header |= {"contents": contents, "provenance": said}
+    if stimuli is not None and all(isinstance(part.header.get("plan"), dict) for part in parts):
+        plan = {**first.header["plan"], "layers": layers, "stimuli": stimuli, "metadata": table_digest(columns)}
+        return header | {"digest": digest(plan), "plan": plan}
+    own = {"merged": sorted({part.header["digest"] for part in parts}), "layers": layers, "stimuli": list(ids)}
+    return header | {"digest": digest(own)}
+
+
+def _shown(part: _Part) -> str | None:
+    """Digest of what was shown; None where it is not known."""
+    found = part.header["provenance"].get("inputs", {}).get("stimuli")
+    return found if isinstance(found, str) else None
+
+
+def _all_contents(parts: Sequence[_Part], ids: tuple[str, ...]) -> tuple[Any, ...]:
+    """Gather what each stimulus is; () where a part does not say it."""
+    known = {name: content for part in parts for name, content in zip(part.ids, part.contents)}
+    return tuple(known[each] for each in ids) if all(each in known for each in ids) else ()
+
+
+def _stimuli(parts: Sequence[_Part], ids: tuple[str, ...], contents: tuple[Any, ...]) -> str | None:
+    """Digest what was shown as a set of stimuli does; None where that cannot be told."""
+    if contents:
+        return digest(list(zip(ids, contents)))
+    shown = {_shown(part) for part in parts}
+    return shown.pop() if len(shown) == 1 and all(part.ids == ids for part in parts) else None
+
+
+# Activations
+
+
+def _rows(
+    entry: Entry, parts: Sequence[_Part], rows: Mapping[str, int], dtype: str, step: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Go through a layer of the whole in blocks of stimuli, gathered from the parts that have them."""
+    having = [part for part in parts if entry.name in part.entries]
+    places = [np.array([rows[each] for each in part.ids], dtype=np.int64) for part in having]
+    for first in range(0, len(rows), step):
+        n_rows = min(step, len(rows) - first)
+        block = np.empty((n_rows, *entry.shape), storage_dtype(dtype))
+        source: dict[int, _Part] = {}
+        for part, of_part in zip(having, places):
+            own = np.flatnonzero((of_part >= first) & (of_part < first + n_rows))
+            if len(own):
+                _fill(block, of_part[own] - first, _read(part, entry.name, own), entry.name, part, source)
+        yield first, block
+
+
+def _fill(
+    block: np.ndarray, at: np.ndarray, values: np.ndarray, layer: str, part: _Part, source: dict[int, _Part]
+) -> None:
+    """Put a part's stimuli into a block; what is there already must be the same bits."""
+    for place, value in zip(at.tolist(), values):
+        if place not in source:
+            block[place], source[place] = value, part
+        elif block[place].tobytes() != value.tobytes():
+            raise RecordingError(
+                f"{part.path} and {source[place].path} contradict each other: layer {layer!r} has other activations "
+                "to the same stimulus"
+            )
+
+
+def _read(part: _Part, layer: str, own: np.ndarray) -> np.ndarray:
+    """Read some stimuli of a layer as they are stored."""
+    import h5py
+
+    with h5py.File(part.path, "r") as file:
+        data = file["layers"][escape(layer)]["activation"]
+        try:
+            return next(iter(read_blocks(Stored(data), own, None, 1 << 62)))
+        except OSError as error:
+            raise damaged(part.path, layer, data, error) from None
