@@ -237,7 +237,10 @@ def _header(path: Path, file: Any) -> dict[str, Any]:
     """Read the attributes of the root."""
     header = {key: _plain(value) for key, value in file.attrs.items()}
     if header.get("format") != FORMAT or header.get("complete") is not True:
-        raise RecordingError(f"{path} is not a recording of netphys (format {header.get('format')!r})")
+        raise RecordingError(
+            f"{path} is not a recording of netphys (format {header.get('format')!r}); features from elsewhere are "
+            f"named: {path.name}?layer=DATASET&ids=DATASET"
+        )
     for key in STATEMENTS:
         if not isinstance(header.get(key), str):
             raise RecordingError(f"{path} does not say its {key}; record it again")
