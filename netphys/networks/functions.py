@@ -35,7 +35,7 @@ from netphys.networks.attention import Explicit, attention_role, fused_parts, mu
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["FUNCTIONS", "Functions", "function_name", "modes_off"]
+__all__ = ["FUNCTIONS", "Functions", "function_in", "function_name", "modes_off"]
 
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     "activation": (
@@ -80,6 +80,18 @@ def function_name(func: Callable[..., Any]) -> str:
     name = name.strip("_").removeprefix("special_").removesuffix("_with_indices")
     name = _OTHERWISE.get(name, name)
     return name if name in _KNOWN else ""
+
+
+def function_in(path: str, key: str) -> str:
+    """Name the function of which a tap handed on `key`; empty where it is a module's own output.
+
+    Examples
+    --------
+    >>> function_in("conv2", "conv2#2:relu#3"), function_in("", "input:tanh"), function_in("a:b", "a:b#2")
+    ('relu', 'tanh', '')
+    """
+    head = path or ("input" if key.startswith("input:") else "output")
+    return key.removeprefix(head).partition(":")[2].partition("#")[0]
 
 
 class Functions:
