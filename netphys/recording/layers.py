@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from netphys.errors import RecordingError
 from netphys.networks import Network
-from netphys.networks.outputs import tensors_in
+from netphys.networks.outputs import LayerName, tensors_in
 from netphys.networks.running import evaluating, unchanged
 from netphys.networks.tap import Tap
-from netphys.recording.layout import Arrangement, Layout
+from netphys.recording.arranging import Arrangement
+from netphys.recording.layout import Layout
 from netphys.recording.running import prepare
 from netphys.seeds import forked_torch
 
@@ -29,7 +30,6 @@ __all__ = ["N_PROBE", "Layer", "probe_images", "probe_layers"]
 log = logging.getLogger(__name__)
 
 N_PROBE = 3  # stimuli of the probing forward; a recording in batches of three is probed with four
-_DIMS = {3: ("unit", "token"), 4: ("unit", "y", "x"), 5: ("unit", "time", "y", "x")}  # behind the stimulus
 
 
 @dataclass(frozen=True)
@@ -121,32 +121,20 @@ def _describe(
 ) -> Layer:
     """Describe one output: which of its axes is which."""
     path, key, suffix = names
-    axis = layout.axis(tensor)
-    problem = ""
-    if tensor.ndim < 1 or tensor.shape[0] != n_stimuli:
-        problem = f"its first dimension is not the batch: {tuple(tensor.shape)} for {n_stimuli} stimuli"
-    elif tensor.ndim > 5:
-        problem = f"it has {tensor.ndim} dimensions: {tuple(tensor.shape)}"
-    elif not tensor.is_floating_point():
-        problem = f"it holds {str(tensor.dtype).removeprefix('torch.')}, not activations"
-    elif tensor.ndim > 2 and axis not in (1, tensor.ndim - 1):
-        problem = (
-            f"which axis of {tuple(tensor.shape)} holds its units cannot be told; record a module inside or behind it"
-        )
-    moved = tensor.ndim > 2 and axis == tensor.ndim - 1
-    shape = tuple(tensor.shape[1:]) or (1,)  # one number a stimulus is one unit
+    function = LayerName.parse(key).function.partition("#")[0]
+    found = layout.described(tensor, n_stimuli, function)
     return Layer(
         name=key + suffix,
-        kind=type(module).__name__,
-        shape=(shape[-1], *shape[:-1]) if moved else shape,
-        dims=_DIMS.get(tensor.ndim, ("unit",)),
+        kind=function or type(module).__name__,
+        shape=found.shape,
+        dims=found.dims,
         path=path,
         index=index,
         suffix=suffix,
-        is_leaf=next(module.children(), None) is None,
-        n_parameters=sum(each.numel() for each in module.parameters()),
-        arrangement=Arrangement((tensor.ndim - 1,)) if moved else Arrangement(),
-        problem=problem,
+        is_leaf=bool(function) or next(module.children(), None) is None,
+        n_parameters=0 if function else sum(each.numel() for each in module.parameters()),
+        arrangement=found.arrangement,
+        problem=found.problem,
     )
 
 

@@ -222,12 +222,12 @@ def test_nothing_is_left_behind() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
     images = torch.rand(2, 3, 4, 4)
     with pytest.raises(ZeroDivisionError), Layout(net, images) as layout:
-        assert layout.axis(net(images)) == 1
+        assert layout.unit_axes(net(images)) == (1,)
         raise ZeroDivisionError
     assert not any(each._forward_hooks for each in net.modules())
     assert not torch.overrides._get_current_function_mode_stack()
     made = net(images)
-    assert layout.axis(made) is None  # nobody follows any more
+    assert layout.unit_axes(made) is None  # nobody follows any more
 
 
 class Mixer(nn.Module):
