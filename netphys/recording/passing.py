@@ -42,7 +42,7 @@ __all__ = ["Pass", "Write"]
 
 log = logging.getLogger(__name__)
 
-_DTYPES = ("float32", "float16")
+_DTYPES = ("float32", "float16", "bfloat16")
 
 
 class Pass:
