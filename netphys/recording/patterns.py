@@ -94,10 +94,11 @@ def may_match(pattern: str) -> Callable[[Named], bool]:
     if not sliced:
         return _test(pattern)
     literal = _test(pattern)
-    child = may_match(f"{sliced['path']}.*{sliced['tail']}")
     if sliced["tail"]:
+        child = may_match(f"{sliced['path']}.*{sliced['tail']}")
         return lambda layer: literal(layer) or child(layer)
-    return lambda layer: literal(layer) or _is_child(layer.name, sliced["path"])
+    parent = _glob(sliced["path"])
+    return lambda layer: literal(layer) or _is_child(layer.name, parent)
 
 
 def may_mean_functions(pattern: str) -> bool:
@@ -159,14 +160,14 @@ def _matching(pattern: str, table: Sequence[Named]) -> list[str]:
 
 
 def _test(pattern: str) -> Callable[[Named], bool]:
-    """Compile a pattern without slices."""
+    """Compile a pattern without slices. A name means itself, also one that looks like another pattern."""
     if pattern == "all":
-        return lambda layer: not _is_attention(layer)
+        return lambda layer: layer.name == pattern or not _is_attention(layer)
     if pattern == "leaves":
-        return lambda layer: layer.is_leaf and not _is_attention(layer)
+        return lambda layer: layer.name == pattern or (layer.is_leaf and not _is_attention(layer))
     if pattern.startswith("kind:"):
         kind = pattern.removeprefix("kind:")
-        return lambda layer: layer.kind == kind
+        return lambda layer: pattern == layer.name or layer.kind == kind
     glob, colon = _glob(pattern), ":" in pattern
     return lambda layer: layer.name == pattern or (glob(layer.name) and (colon or not _is_attention(layer)))
 
@@ -189,10 +190,10 @@ def _children(path: str, names: list[str]) -> list[str]:
     return [f"{path}.{child}" for child in dict.fromkeys(LayerName.parse(each).path for each in below)]
 
 
-def _is_child(name: str, path: str) -> bool:
+def _is_child(name: str, parent: Callable[[str], bool]) -> bool:
     """Tell whether a layer is what a child of a module returned."""
     parsed = LayerName.parse(name)
-    return parsed.path.rpartition(".")[0] == path and not parsed.function
+    return parent(parsed.path.rpartition(".")[0]) and not parsed.function
 
 
 def _glob(pattern: str) -> Callable[[str], bool]:
