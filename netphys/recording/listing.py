@@ -127,8 +127,8 @@ def save_layers(table: pd.DataFrame, path: Path | str, *, network: Network) -> P
     path = Path(path)
     if path.suffix != ".csv":
         raise OptionError(f"a table of layers is a CSV file: {path.with_suffix('.csv')}, not {path}")
-    flat = {}
-    for column in table:
+    flat: dict[str, list[Any]] = {}
+    for column in map(str, table):
         if column in _PAIRS:
             for at, axis in enumerate("yx"):
                 flat[f"{column}_{axis}"] = [None if pair is None else pair[at] for pair in table[column]]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from gradient_support import blank_net, disagreements, linear_surrogate, support, torchvision_net
 from torch import nn
 from torch.nn import functional as F
 from torchvision import models
 
 import netphys
 from netphys.errors import LayerNotFound, OptionError
-from netphys.networks.geometry import Field, Fields, receptive_fields
+from netphys.networks.geometry import Field, receptive_fields
 
 TRUTH = {  # name: layer → (size, stride, centre of position 0), 224 pixels
     "alexnet": {
@@ -33,25 +33,6 @@ TRUTH = {  # name: layer → (size, stride, centre of position 0), 224 pixels
         "layer4": (435, 32, 0), "layer2.0.conv1": (51, 8, 0), "layer2.0.downsample": (43, 8, 0),
     },
 }  # fmt: skip
-
-
-def torchvision_net(name: str) -> nn.Module:
-    """Build an untrained network of torchvision."""
-    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    return models.get_model(name, weights=None, **options)
-
-
-def blank_net(name: str) -> nn.Module:
-    """Build a network without drawing its weights, which takes longer than all else."""
-    with torch.device("meta"):
-        net = torchvision_net(name)
-    net.to_empty(device="cpu")
-    for each in [*net.parameters(), *net.buffers()]:
-        nn.init.ones_(each)
-    for each in net.modules():
-        if isinstance(each, nn.BatchNorm2d):
-            each.reset_running_stats()
-    return net
 
 
 @pytest.mark.parametrize("name", TRUTH)
@@ -80,70 +61,6 @@ def test_layers_are_named_as_in_a_recording(name: str, side: int) -> None:
 
 
 # The pixels that gradients reach
-
-
-def linear_surrogate(module: nn.Module, seed: int) -> nn.Module:
-    """Make all weights positive and maxima means, in float64: then every path carries a positive gradient.
-
-    With positive weights and images every rectifier is the identity; biases are 0. Weights have mean 1 / fan-in, so
-    that activations stay near 1 through any depth.
-    """
-    draw = torch.Generator().manual_seed(seed)
-    for each in list(module.modules()):
-        for name, child in list(each.named_children()):
-            if isinstance(child, nn.MaxPool2d):
-                kernel, stride, padding = child.kernel_size, child.stride, child.padding
-                if child.dilation in (1, (1, 1)):
-                    each.add_module(name, nn.AvgPool2d(kernel, stride, padding, ceil_mode=child.ceil_mode))
-            elif isinstance(child, nn.ReLU | nn.ReLU6 | nn.SiLU | nn.Hardswish | nn.GELU):
-                each.add_module(name, nn.Identity())
-    module.double().eval()
-    with torch.no_grad():
-        for each in module.modules():
-            for name, parameter in each.named_parameters(recurse=False):
-                if parameter.ndim > 1:
-                    fan_in = parameter[0].numel() if not isinstance(each, nn.ConvTranspose2d) else len(parameter)
-                    drawn = torch.rand(parameter.shape, generator=draw, dtype=torch.float64) + 0.5
-                    parameter.copy_(drawn / fan_in)
-                else:
-                    parameter.fill_(0.0 if name == "bias" else 1.0)
-    return module
-
-
-def support(module: nn.Module, layer: str, size: tuple[int, int], position: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Return the box of the pixels on which a layer's units at a position depend, by their gradient."""
-    kept: list[torch.Tensor] = []
-    path, _, call = layer.partition("#")
-    handle = dict(module.named_modules())[path].register_forward_hook(lambda *given: kept.append(given[2]))
-    image = (
-        torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1), dtype=torch.float64) + 0.5
-    ).requires_grad_()
-    try:
-        module(image)
-    finally:
-        handle.remove()
-    output = kept[int(call or 1) - 1]
-    at = output[(0, slice(None), *position)] if position else output[0]
-    reached = torch.autograd.grad(at.sum(), image)[0].abs().sum((0, 1)) > 0
-    rows, columns = torch.nonzero(reached.any(1)).flatten(), torch.nonzero(reached.any(0)).flatten()
-    return None if not len(rows) else (int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1]))
-
-
-def disagreements(module: nn.Module, fields: Fields, layers: list[str], size: tuple[int, int]) -> list[str]:
-    """Compare boxes with supports at corners, the middle and a random position; list what differs."""
-    rng = np.random.default_rng(0)
-    found = []
-    for layer in layers:
-        field = fields[layer]
-        assert not field.problem, field
-        shape = field.n_positions
-        positions = {(0,) * len(shape), tuple(n - 1 for n in shape), tuple(n // 2 for n in shape)}
-        positions.add(tuple(int(rng.integers(n)) for n in shape))
-        for position in sorted(positions) if not field.whole else [()]:
-            true = support(module, layer, size, position) or (0, -1, 0, -1)
-            if field.seen(*position) != true:
-                found.append(f"{layer} at {position}: {field.seen(*position)} but {true}")
-    return found
 
 
 def random_chain(seed: int) -> nn.Sequential:
@@ -202,26 +119,6 @@ def test_gradients_reach_the_box_where_branches_meet() -> None:
     fields = receptive_fields(net, size=(31, 40))
     assert not disagreements(net, fields, list(fields), (31, 40))
     assert fields["again#2"].size == (11, 11)
-
-
-NETS = {
-    "alexnet": 96, "vgg11": 64, "resnet18": 64, "squeezenet1_1": 64, "mobilenet_v2": 64, "shufflenet_v2_x0_5": 64,
-    "densenet121": 64, "googlenet": 64, "mnasnet0_5": 64, "vgg13_bn": 64, "resnext50_32x4d": 64,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in ("alexnet", "resnet18") else pytest.mark.slow) for name in NETS]
-)
-def test_gradients_reach_the_box_and_nothing_else_in_networks(name: str) -> None:
-    size = (NETS[name], NETS[name] + 32)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        net = linear_surrogate(blank_net(name), 0)
-    fields = receptive_fields(net, size=size)
-    leaves = [path for path, each in net.named_modules() if not any(each.children()) and path in fields]
-    chosen = [each for each in leaves if not fields[each].whole][:: max(1, len(leaves) // 6)] + leaves[-1:]
-    assert not disagreements(net, fields, chosen, size)
 
 
 @pytest.mark.parametrize("seed", [0, 3])
