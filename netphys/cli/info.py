@@ -71,7 +71,7 @@ def _recording(path: Path) -> dict[str, Any] | None:
     import h5py
 
     from netphys.recording import load_recording
-    from netphys.recording.store import FORMAT
+    from netphys.recording.schema import FORMAT
 
     try:
         with h5py.File(path, "r") as file:
@@ -89,13 +89,41 @@ def _recording(path: Path) -> dict[str, Any] | None:
         "from": made.get("stimuli_address"),
         "treated": "" if made.get("treatment") in (None, "none") else made["treatment"],
         "files converted": made.get("conversions"),
-        "layers": {layer: " x ".join(map(str, recording.shape(layer)[1:])) for layer in recording.layers},
+        "layers": {layer: _layer(recording, layer) for layer in recording.layers},
+        "measured": {layer: dict(recording.measured(layer)) for layer in recording.layers if recording.measured(layer)},
         "kept": f"{recording.header['keep']}, {recording.header['dtype']}",
+        "compression": recording.header.get("compression"),
+        "merged from": [
+            f"{each['file']} ({each['layers']} layer(s) x {each['stimuli']} stimuli)"
+            for each in made.get("merged_from", [])
+        ],
         "size": f"{path.stat().st_size / 1e6:.1f} MB",
         "digest": recording.header["digest"],
         "made by": f"{made['made_by']}, {made['device']}, seed {made['seed']}, {made['batch_plan']}",
         "versions": made["versions"],
+        "damage": _damage(path),
     }
+
+
+def _layer(recording: Any, layer: str) -> str:
+    """Say the axes of a layer, and what its tokens are."""
+    entry = recording.entry(layer)
+    said = " x ".join(f"{size} {dim}" for dim, size in zip(recording.dims(layer)[1:], recording.shape(layer)[1:]))
+    kinds = {kind: entry.tokens.count(kind) for kind in dict.fromkeys(entry.tokens)}
+    tokens = f" ({', '.join(f'{n} {kind}' for kind, n in kinds.items())})" if kinds else ""
+    grid = f", patches in a grid of {entry.grid[0]} x {entry.grid[1]}" if entry.grid and "x" not in entry.dims else ""
+    return said + tokens + grid
+
+
+def _damage(path: Path) -> str:
+    """Say whether what the file says of itself is what was written; activations are not read."""
+    from netphys.recording.schema import verify_statements
+
+    try:
+        verify_statements(path)
+    except NetphysError as error:
+        return str(error)
+    return "none in what the file says of itself; 'netphys verify' reads its activations, too"
 
 
 def _top_patches(path: Path) -> dict[str, Any] | None:

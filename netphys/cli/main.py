@@ -25,7 +25,9 @@ __all__ = ["main", "make_parser"]
 
 log = logging.getLogger("netphys")
 
-_COMMANDS = ("run", "train", "stimuli", "layers", "record", "units", "probe", "rsa", "info", "doctor")
+_COMMANDS = (
+    "run", "train", "stimuli", "layers", "record", "merge", "units", "probe", "rsa", "info", "verify", "doctor",
+)  # fmt: skip
 _ABOUT = """electrophysiology for deep nets, and the bridge to the real one
 
 A network is trained or brought along and shown stimuli; its units are looked at, its layers are recorded, probed and

@@ -124,7 +124,7 @@ class Recording:
     def _repr_html_(self) -> str:
         """Show it in a notebook: what it is, and a row a layer."""
         rows = "".join(
-            f"<tr><td>{html(each)}</td><td>{html(self._entry(each).kind)}</td>"
+            f"<tr><td>{html(each)}</td><td>{html(self.entry(each).kind)}</td>"
             f"<td>{' x '.join(f'{n} {dim}' for dim, n in zip(self.dims(each)[1:], self.shape(each)[1:]))}</td></tr>"
             for each in self.layers
         )
@@ -169,12 +169,12 @@ class Recording:
 
     def shape(self, layer: str) -> tuple[int, ...]:
         """Shape of a layer's activations: (stimulus, unit, ...)."""
-        entry = self._entry(layer)
+        entry = self.entry(layer)
         return (len(self), self._n_units(entry), *entry.shape[1:])
 
     def dtype(self, layer: str) -> np.dtype:
         """Dtype of a layer's activations as they are read: bfloat16 is read as float32."""
-        self._entry(layer)
+        self.entry(layer)
         if self.path is not None:
             name = str(self.header["dtype"])
             return np.dtype(np.float32 if name == "bfloat16" else name)
@@ -182,15 +182,15 @@ class Recording:
 
     def dims(self, layer: str) -> tuple[str, ...]:
         """Names of the axes of a layer's activations."""
-        return ("stimulus", *self._entry(layer).dims)
+        return ("stimulus", *self.entry(layer).dims)
 
     def layer_index(self, layer: str) -> int:
         """Place of a layer among all layers of its network, in order of execution; in the recording if that is all."""
-        return self._entry(layer).index
+        return self.entry(layer).index
 
     def measured(self, layer: str) -> Mapping[str, Any]:
         """What was found out about a layer while it was recorded, such as the error of its projection."""
-        return self._entry(layer).measured
+        return self.entry(layer).measured
 
     def __getitem__(self, layer: str) -> xr.DataArray:
         """Return a layer as a labelled array, read from the file only where it is used.
@@ -204,7 +204,7 @@ class Recording:
 
         from netphys.recording.labelled import lazy_variable
 
-        entry = self._entry(layer)
+        entry = self.entry(layer)
         if self.path is None and not self._is_halved(layer):
             variable = xr.Variable(self.dims(layer), self.read(layer))
         else:
@@ -241,7 +241,7 @@ class Recording:
         """
         from netphys.recording.torch_dataset import Activations
 
-        self._entry(layer)
+        self.entry(layer)
         if labels is None:
             return Activations(self, layer, self.stimulus_ids)
         table = self.metadata
@@ -327,7 +327,7 @@ class Recording:
 
     def _numbered(self, layer: str, units: Sequence[int]) -> np.ndarray:
         """Turn units selected of a layer into numbers of what is stored."""
-        entry, numbers = self._entry(layer), np.asarray(units)
+        entry, numbers = self.entry(layer), np.asarray(units)
         if len(numbers) and numbers.dtype.kind not in "iu":
             raise RecordingError(f"units are selected by number, not by {numbers.dtype}")
         numbers, n_units = numbers.astype(np.int64), self._n_units(entry)
@@ -340,7 +340,8 @@ class Recording:
 
     # Reading
 
-    def _entry(self, layer: str) -> Entry:
+    def entry(self, layer: str) -> Entry:
+        """What is known of a layer: its axes, what its tokens are and where, what was measured."""
         for entry in self._entries:
             if entry.name == layer:
                 return entry
@@ -353,7 +354,7 @@ class Recording:
         self, layer: str, max_bytes: int, rows: np.ndarray | None, units: np.ndarray | None
     ) -> Iterator[np.ndarray]:
         """Read (stimulus, some units, ...) after (stimulus, some units, ...)."""
-        self._entry(layer)
+        self.entry(layer)
         if self.path is None:
             for block in read_blocks(self._read_only(layer), rows, units, max_bytes):
                 yield to_float32(block) if self._is_halved(layer) else block

@@ -14,7 +14,9 @@ from PIL import Image
 
 from netphys.cli.main import main, make_parser
 
-COMMANDS = ("run", "train", "stimuli", "layers", "record", "units", "probe", "rsa", "info", "doctor")
+COMMANDS = (
+    "run", "train", "stimuli", "layers", "record", "merge", "units", "probe", "rsa", "info", "verify", "doctor",
+)  # fmt: skip
 
 
 @pytest.fixture
