@@ -1,15 +1,19 @@
-"""A recording that is being written: closed shards with a journal, so that a kill loses no whole shard.
+"""A recording that is being written: closed shards with journals, so that a kill loses no whole shard.
 
 An open HDF5 file does not survive a kill. So rows are written as *shards* into ``NAME.partial/``: raw bytes of whole
 batches, layer after layer, with the state of other sinks behind them, committed by rename. ``journal.jsonl`` gets a
 line, synced, after its shard; a shard without its line is dropped. ``plan.json`` says what recording it is, and every
 line carries its digest, so that no shard is ever taken for another recording's, whatever of the folder is left.
+
+Which rows a shard holds is fixed before anything runs (:class:`Cut`), whoever records it. Several ranks write side by
+side, each with a journal of its own (``journal-1.jsonl``), so that no line can be torn by another's.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,15 +24,53 @@ import numpy as np
 from netphys.errors import RecordingError
 from netphys.files import append_line, committing, ensure_folder, remove_tree, sha256_of, write_json, writing
 from netphys.provenance import digest
+from netphys.recording.bfloat16 import storage_dtype
 
-__all__ = ["Shard", "Shards", "agrees", "remove_shards"]
+__all__ = ["Cut", "Shard", "Shards", "agrees", "cut_into", "differences", "remove_shards"]
 
 SHARD_BYTES = 32 << 20  # at least; smaller shards spend their time in fsync
+_SHARD_NAME = re.compile(r"shard-\d{5,}\.bin")
+_FOR_RANKS = 32  # shards, where there are batches enough: fewer would leave ranks without work
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How the rows of a recording are cut into shards: runs of whole batches, the last one shorter.
+
+    Examples
+    --------
+    >>> cut = Cut(n_rows=10, shard_rows=4)
+    >>> len(cut), cut.rows(0), cut.rows(2)
+    (3, range(0, 4), range(8, 10))
+    """
+
+    n_rows: int
+    shard_rows: int
+
+    def __len__(self) -> int:
+        return -(-self.n_rows // self.shard_rows)
+
+    def rows(self, index: int) -> range:
+        """Rows of a shard."""
+        return range(index * self.shard_rows, min((index + 1) * self.shard_rows, self.n_rows))
+
+
+def cut_into(n_rows: int, batch_size: int, bytes_a_stimulus: int) -> Cut:
+    """Cut a recording into shards; not by the number of ranks, so that any number of them goes on with any shards.
+
+    Examples
+    --------
+    >>> cut_into(10_000, 32, 1 << 20), cut_into(10_000, 32, 64)
+    (Cut(n_rows=10000, shard_rows=32), Cut(n_rows=10000, shard_rows=320))
+    """
+    by_bytes = -(-SHARD_BYTES // max(1, bytes_a_stimulus * batch_size))
+    by_ranks = -(-n_rows // (batch_size * _FOR_RANKS))
+    return Cut(n_rows, min(max(1, min(by_bytes, by_ranks)) * batch_size, n_rows))
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A line of the journal."""
+    """A line of a journal."""
 
     file: str
     first: int  # row of its first stimulus
@@ -48,10 +90,11 @@ def agrees(folder: Path, plan: Mapping[str, Any]) -> bool:
 
 
 def remove_shards(folder: Path) -> None:
-    """Remove a recording in progress, its journal first: a kill in the midst leaves nothing that could go on."""
+    """Remove a recording in progress, its journals first: a kill in the midst leaves nothing that could go on."""
     if folder.is_dir() and not folder.is_symlink():
         with writing(folder):
-            (folder / "journal.jsonl").unlink(missing_ok=True)
+            for journal in folder.glob("journal*.jsonl"):
+                journal.unlink(missing_ok=True)
         remove_tree(folder)
 
 
@@ -68,57 +111,81 @@ class Shards:
         Layer → shape kept of one stimulus, in order.
     dtype : str
         Stored dtype.
+    cut : Cut
+        Which rows each shard holds.
+    in_order : bool
+        Whether a shard stands for all those before it (its states do); else each stands for itself, in any order.
+    rank : int
+        Whose journal is written. Rank 0 is the first to open the folder, alone, and mends what a kill has left.
     """
 
     def __init__(
-        self, folder: Path, plan: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], dtype: str
-    ) -> None:
+        self, folder: Path, plan: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], dtype: str, *,
+        cut: Cut, in_order: bool = True, rank: int = 0,
+    ) -> None:  # fmt: skip
         self._folder = folder
         self._shapes = dict(shapes)
-        self._dtype = np.dtype(dtype)
+        self._dtype = storage_dtype(dtype)
+        self.cut, self._in_order, self._rank = cut, in_order, rank
         wanted = json.loads(json.dumps(plan))
         self._plan = digest(wanted)
         if folder.is_symlink():
             raise RecordingError(f"{folder} is a link to elsewhere, which is not followed; remove it and record again")
-        ensure_folder(folder)
-        self._agree(wanted)
-        self.done: list[Shard] = self._read_journal(self._plan)
+        if rank == 0:
+            ensure_folder(folder)
+            self._agree(wanted)
+        self.done: dict[int, Shard] = {}
+        self.refresh()
+        if rank == 0:
+            self._mend()
 
     @property
     def n_rows(self) -> int:
         """How many stimuli are safe on disk."""
-        return self.done[-1].first + self.done[-1].n_rows if self.done else 0
+        return sum(shard.n_rows for shard in self.done.values())
 
-    def append(self, arrays: Mapping[str, np.ndarray], n_rows: int, states: Mapping[str, np.ndarray]) -> None:
-        """Commit a shard: the first `n_rows` rows of each layer's array, and the states of other sinks."""
+    @property
+    def missing(self) -> list[int]:
+        """Which shards are not there yet."""
+        return [index for index in range(len(self.cut)) if index not in self.done]
+
+    def refresh(self) -> None:
+        """Read what all ranks have written."""
+        self.done = self._read_journals(self._plan)
+
+    def append(
+        self, index: int, arrays: Mapping[str, np.ndarray], states: Mapping[str, np.ndarray] | None = None
+    ) -> None:
+        """Commit a shard: its rows of each layer's array, from the first on, and the states of other sinks."""
         from safetensors.numpy import save
 
-        name = _shard_name(len(self.done))
+        name, rows = _shard_name(index), self.cut.rows(index)
         sha = hashlib.sha256()
         n_bytes = 0
         with committing(self._folder / name) as temporary, temporary.open("wb") as file:
             for layer in self._shapes:
-                block = np.ascontiguousarray(arrays[layer][:n_rows]).reshape(-1).view(np.uint8).data
+                block = np.ascontiguousarray(arrays[layer][: len(rows)]).reshape(-1).view(np.uint8).data
                 file.write(block)
                 sha.update(block)
                 n_bytes += block.nbytes
             tail = save({key: np.ascontiguousarray(value) for key, value in states.items()}) if states else b""
             file.write(tail)
             sha.update(tail)
-        shard = Shard(name, self.n_rows, n_rows, n_bytes, sha.hexdigest(), self._plan)
-        append_line(self._folder / "journal.jsonl", json.dumps(asdict(shard), sort_keys=True))
-        self.done.append(shard)
+        shard = Shard(name, rows.start, len(rows), n_bytes, sha.hexdigest(), self._plan)
+        append_line(self._folder / _journal_name(self._rank), json.dumps(asdict(shard), sort_keys=True))
+        self.done[index] = shard
 
-    def states(self) -> dict[str, np.ndarray]:
-        """Read the states of other sinks as of the last shard."""
+    def states(self, index: int | None = None, *, verified: bool = False) -> dict[str, np.ndarray]:
+        """Read the states of other sinks as of a shard, by default the last one; `verified` only just now."""
         from safetensors.numpy import load
 
         if not self.done:
             return {}
-        last = self.done[-1]
-        self._verify(last)
-        with (self._folder / last.file).open("rb") as file:
-            file.seek(last.n_bytes)
+        shard = self.done[max(self.done) if index is None else index]
+        if not verified:
+            self._verify(shard)
+        with (self._folder / shard.file).open("rb") as file:
+            file.seek(shard.n_bytes)
             tail = file.read()
         return load(tail) if tail else {}
 
@@ -130,18 +197,17 @@ class Shards:
         RecordingError
             If one was changed since it was written.
         """
-        for shard in self.done:
-            self._verify(shard)
+        for index in sorted(self.done):
+            self._verify(self.done[index])
 
     def rows(self, layer: str, step: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Go through one layer in blocks of `step` stimuli: (first row, values)."""
-        maps = [(shard, self._map(shard, layer)) for shard in self.done]
-        for start in range(0, self.n_rows, step):
-            stop = min(start + step, self.n_rows)
+        """Go through one layer of a complete recording in blocks of `step` stimuli: (first row, values)."""
+        side = self.cut.shard_rows
+        for start in range(0, self.cut.n_rows, step):
+            stop = min(start + step, self.cut.n_rows)
             parts = [
-                values[max(start - shard.first, 0) : stop - shard.first]
-                for shard, values in maps
-                if shard.first < stop and shard.first + shard.n_rows > start
+                self._map(self.done[index], layer)[max(start - index * side, 0) : stop - index * side]
+                for index in range(start // side, -(-stop // side))
             ]
             yield start, parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -181,35 +247,51 @@ class Shards:
             begun = None
         if not isinstance(begun, dict):
             raise RecordingError(f"{file} is damaged; remove {self._folder} (or --force) and record again")
-        differing = _differences(plan, begun)
-        if differing and not self._read_journal(digest(begun)):  # begun, but nothing was recorded that could be lost
+        differing = differences(plan, begun)
+        if differing and not any(self._there(digest(begun))):  # begun, but nothing was recorded that could be lost
             write_json(file, plan)
         elif differing:
             raise RecordingError(
                 f"{self._folder} was begun with other {', '.join(differing)}; remove it (or --force) to record anew"
             )
 
-    def _read_journal(self, plan: str) -> list[Shard]:
-        """Read the journal up to a line that is torn or another plan's, a gap, or a shard that is not there whole."""
-        file = self._folder / "journal.jsonl"
-        if not file.is_file():
-            return []
-        done: list[Shard] = []
-        whole = 0
-        for line in file.read_bytes().split(b"\n")[:-1]:
-            shard = _parsed(line)
-            expected = done[-1].first + done[-1].n_rows if done else 0
-            if shard is None or shard.plan != plan or shard.file != _shard_name(len(done)) or shard.first != expected:
-                break
-            path = self._folder / shard.file
-            if path.is_symlink() or not path.is_file() or path.stat().st_size < shard.n_bytes:
-                break
-            done.append(shard)
-            whole += len(line) + 1
-        if whole != file.stat().st_size:  # a torn tail would glue itself to the next line
-            with committing(file) as temporary:
-                temporary.write_bytes(file.read_bytes()[:whole])
-        return done
+    def _read_journals(self, plan: str) -> dict[int, Shard]:
+        """Read what is there whole: shards of this plan and cut; in order, up to the first gap."""
+        found = {shard.first // self.cut.shard_rows: shard for shard in self._there(plan) if self._fits(shard)}
+        kept = [index for place, index in enumerate(sorted(found)) if index == place or not self._in_order]
+        return {index: found[index] for index in kept}
+
+    def _there(self, plan: str) -> Iterator[Shard]:
+        """Go through the shards of a plan that a whole line names and whose file is there."""
+        for journal in sorted(self._folder.glob("journal*.jsonl")):
+            for line in journal.read_bytes().split(b"\n")[:-1]:  # behind the last newline: torn, or nothing
+                shard = _parsed(line)
+                if shard is None or shard.plan != plan or not _SHARD_NAME.fullmatch(shard.file):
+                    continue
+                path = self._folder / shard.file
+                if path.is_file() and not path.is_symlink() and path.stat().st_size >= shard.n_bytes:
+                    yield shard
+
+    def _fits(self, shard: Shard) -> bool:
+        """Tell whether a shard is one of the cut."""
+        index = shard.first // self.cut.shard_rows
+        if index >= len(self.cut) or shard.file != _shard_name(index):
+            return False
+        return self.cut.rows(index) == range(shard.first, shard.first + shard.n_rows)
+
+    def _mend(self) -> None:
+        """Drop from the journals what is not taken: a torn tail would glue itself to the next line."""
+        taken = {json.dumps(asdict(shard), sort_keys=True).encode() for shard in self.done.values()}
+        for journal in self._folder.glob("journal*.jsonl"):
+            found = journal.read_bytes()
+            mended = b"".join(line + b"\n" for line in found.split(b"\n")[:-1] if line in taken)
+            if mended != found:
+                with committing(journal) as temporary:
+                    temporary.write_bytes(mended)
+
+
+def _journal_name(rank: int) -> str:
+    return f"journal-{rank}.jsonl" if rank else "journal.jsonl"
 
 
 def _shard_name(index: int) -> str:
@@ -229,7 +311,7 @@ def _parsed(line: bytes) -> Shard | None:
     return shard if shard.n_rows else None
 
 
-def _differences(plan: Mapping[str, Any], begun: Mapping[str, Any]) -> list[str]:
+def differences(plan: Mapping[str, Any], begun: Mapping[str, Any]) -> list[str]:
     """Name what differs; of sinks of the same classes the one whose options do."""
     found = sorted(key for key in plan.keys() | begun.keys() if plan.get(key) != begun.get(key))
     ours, theirs = plan.get("sinks"), begun.get("sinks")

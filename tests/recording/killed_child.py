@@ -21,8 +21,7 @@ import tqdm.auto  # noqa: F401
 from torch import nn
 
 import netphys
-import netphys.recording.recorder as recorder
-from netphys.recording import shards
+from netphys.recording import passing, shards
 
 N_LAYERS = 12
 
@@ -90,48 +89,58 @@ def _note_shards(log: Path) -> None:
     """Write down each shard that was recorded, with its first row."""
     append = shards.Shards.append
 
-    def noted(self: Any, *given: Any) -> None:
-        append(self, *given)
+    def noted(self: Any, index: int, *given: Any) -> None:
+        append(self, index, *given)
         with log.open("a") as file:
-            file.write(f"{self.done[-1].first}\n")
+            file.write(f"{index}\n")
 
     shards.Shards.append = noted
 
 
 def _sabotage(kind: str | None) -> None:
     if kind == "forget the states of sinks":
-        shards.Shards.states = lambda self: {}
+        shards.Shards.states = lambda self, *_, **__: {}
     elif kind == "forget the random state":
         from contextlib import nullcontext
 
-        recorder.forked_torch = lambda seed: nullcontext()
+        passing.forked_torch = lambda seed: nullcontext()
     elif kind == "forget the journal":
-        shards.Shards._read_journal = lambda self, plan: []
+        _forget_the_journal()
     elif kind == "trust the journal":  # written before its shard, and read without a look at the shard
         _trust_the_journal()
 
 
+def _forget_the_journal() -> None:
+    begin = shards.Shards.__init__
+
+    def forgetful(self: Any, *given: Any, **more: Any) -> None:
+        begin(self, *given, **more)
+        self.done = {}
+
+    shards.Shards.__init__ = forgetful
+
+
 def _trust_the_journal() -> None:
-    def append(self: Any, arrays: Any, n_rows: int, states: Any) -> None:
+    def append(self: Any, index: int, arrays: Any, states: Any = None) -> None:
         from dataclasses import asdict
 
-        shard = shards.Shard(f"shard-{len(self.done):05d}.bin", self.n_rows, n_rows, 0, "")
+        rows = self.cut.rows(index)
+        shard = shards.Shard(f"shard-{index:05d}.bin", rows.start, len(rows), 0, "", self._plan)
         shards.append_line(self._folder / "journal.jsonl", json.dumps(asdict(shard)))
-        if len(self.done) == 2 and not (self._folder / "died").exists():
+        if index == 2 and not (self._folder / "died").exists():
             (self._folder / "died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
         path = self._folder / shard.file
-        path.write_bytes(b"".join(np.ascontiguousarray(arrays[layer][:n_rows]).tobytes() for layer in self._shapes))
-        self.done.append(shard)
+        path.write_bytes(b"".join(np.ascontiguousarray(arrays[each][: len(rows)]).tobytes() for each in self._shapes))
+        self.done[index] = shard
 
-    def read(self: Any, plan: str) -> list[Any]:
+    def read(self: Any, plan: str) -> dict[int, Any]:
         journal = self._folder / "journal.jsonl"
-        return (
-            [shards.Shard(**json.loads(line)) for line in journal.read_text().splitlines()] if journal.exists() else []
-        )
+        lines = journal.read_text().splitlines() if journal.exists() else []
+        return {index: shards.Shard(**json.loads(line)) for index, line in enumerate(lines)}
 
-    shards.Shards.append, shards.Shards._read_journal = append, read
-    shards.Shards.states, shards.Shards.verify = (lambda self: {}), (lambda self: None)
+    shards.Shards.append, shards.Shards._read_journals, shards.Shards._mend = append, read, lambda self: None
+    shards.Shards.states, shards.Shards.verify = (lambda self, *_, **__: {}), (lambda self: None)
 
 
 def _wrap_calls(before: Any) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 import netphys
 from netphys.errors import NetphysError
-from netphys.recording import recorder, shards
+from netphys.recording import into_file, shards
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 3, 64, 64), dtype=np.uint8)  # 2 MB in float32
 
@@ -46,7 +46,7 @@ def main(folder: Path) -> None:
     if mounted.returncode == 0:
         try:
             attempt("disk too small", disk / "rec.h5")
-            free, recorder.require_free = recorder.require_free, lambda *_, **__: None
+            free, into_file.require_free = into_file.require_free, lambda *_, **__: None
             attempt("disk full in the midst of packing", disk / "rec.h5")
             shutil.rmtree(disk / "rec.h5.partial")
             (disk / "ballast").write_bytes(bytes(2 << 20))
@@ -54,7 +54,7 @@ def main(folder: Path) -> None:
             (disk / "ballast").unlink()
             subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
             attempt("disk made larger", disk / "rec.h5")
-            recorder.require_free = free
+            into_file.require_free = free
         finally:
             subprocess.run(["umount", str(disk)], check=True)
     for n_bytes, name in ((1 << 20, "file too large for the packed one"), (1 << 17, "file too large for a shard")):

@@ -22,7 +22,7 @@ import pytest
 
 KILLED = -signal.SIGKILL
 MANY = {"n": 2000, "shard_bytes": 1 << 18}  # 2,000 images x 12 layers, 32 shards or so
-FEW = {"n": 200, "shard_bytes": 1 << 19}  # four shards: every call is tried
+FEW = {"n": 120, "shard_bytes": 1 << 19}  # four shards: every call is tried
 
 
 class Server:

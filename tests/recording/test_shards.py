@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from netphys.errors import RecordingError
-from netphys.recording.shards import Shards, agrees
+from netphys.recording.shards import Cut, Shards, agrees, cut_into
 
 PLAN = {"network": "abc", "layers": [["a", 3], ["b", 2, 2]], "batch_size": 4}
 SHAPES = {"a": (3,), "b": (2, 2)}
+CUT = Cut(n_rows=10, shard_rows=4)
 
 
 def _blocks(seed: int, n: int = 4) -> dict[str, np.ndarray]:
@@ -24,14 +25,14 @@ def _blocks(seed: int, n: int = 4) -> dict[str, np.ndarray]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Three shards of 4, 4 and 2 stimuli, each with a state of a sink."""
-    shards = Shards(tmp_path / "rec.h5.partial", PLAN, SHAPES, "float32")
-    for seed, n_rows in enumerate((4, 4, 2)):
-        shards.append(_blocks(seed), n_rows, {"0/sum": np.array([seed])})
+    shards = Shards(tmp_path / "rec.h5.partial", PLAN, SHAPES, "float32", cut=CUT)
+    for index in range(3):
+        shards.append(index, _blocks(index), {"0/sum": np.array([index])})
     return tmp_path / "rec.h5.partial"
 
 
-def _opened(folder: Path, **plan: Any) -> Shards:
-    return Shards(folder, {**PLAN, **plan}, SHAPES, "float32")
+def _opened(folder: Path, *, in_order: bool = True, rank: int = 0, **plan: Any) -> Shards:
+    return Shards(folder, {**PLAN, **plan}, SHAPES, "float32", cut=CUT, in_order=in_order, rank=rank)
 
 
 @pytest.mark.parametrize("step", [1, 3, 4, 5, 100])
@@ -53,8 +54,10 @@ def test_a_torn_line_of_the_journal_is_dropped(folder: Path, tail: bytes) -> Non
     journal.write_bytes(whole + tail)
     shards = _opened(folder)
     assert shards.n_rows == 10 and journal.read_bytes() == whole  # else it would glue itself to the next line
-    shards.append(_blocks(3), 4, {})
-    assert _opened(folder).n_rows == 14
+    (folder / "shard-00002.bin").unlink()
+    assert _opened(folder).missing == [2]
+    _opened(folder).append(2, _blocks(3))
+    assert _opened(folder).n_rows == 10
 
 
 def test_a_line_that_is_torn_in_the_midst_drops_its_shard(folder: Path) -> None:
@@ -76,10 +79,14 @@ def test_a_shard_without_its_line_or_a_line_without_its_shard_is_dropped(folder:
     (folder / "shard-00003.bin").write_bytes(b"x" * 1000)
     assert _opened(folder).n_rows == 10
     (folder / "shard-00001.bin").unlink()
+    assert _opened(folder, in_order=False).missing == [1]
     shards = _opened(folder)
-    assert shards.n_rows == 4
-    shards.append(_blocks(9), 4, {})
-    assert np.array_equal(np.concatenate([part for _, part in shards.rows("a", 4)])[4:], _blocks(9)["a"])
+    assert shards.missing == [1, 2]
+    shards.append(1, _blocks(9))
+    assert shards.missing == [2] and _opened(folder).missing == [2]
+    shards.append(2, _blocks(8))
+    expected = np.concatenate([_blocks(0)["a"], _blocks(9)["a"], _blocks(8)["a"][:2]])
+    assert np.array_equal(np.concatenate([part for _, part in shards.rows("a", 3)]), expected)
 
 
 def test_a_shard_that_is_cut_short_is_dropped(folder: Path) -> None:
@@ -115,7 +122,7 @@ def test_another_plan_is_refused_by_what_differs(folder: Path) -> None:
 
 
 def test_another_plan_takes_over_where_no_shard_was_written(tmp_path: Path) -> None:
-    Shards(tmp_path / "p", PLAN, SHAPES, "float32")
+    _opened(tmp_path / "p")
     _opened(tmp_path / "p", batch_size=5)
     assert agrees(tmp_path / "p", {**PLAN, "batch_size": 5})
 
@@ -144,8 +151,8 @@ def test_a_line_of_another_plan_is_dropped(folder: Path) -> None:
 def test_without_the_plan_in_its_lines_the_others_shards_would_be_taken(folder: Path) -> None:
     """Control: all else about the lines fits."""
     lines = (folder / "journal.jsonl").read_text().splitlines()
-    ours = Shards(folder.with_name("ours"), {**PLAN, "network": "another"}, SHAPES, "float32")
-    ours.append(_blocks(0), 4, {"0/sum": np.array([0])})
+    ours = _opened(folder.with_name("ours"), network="another")
+    ours.append(0, _blocks(0), {"0/sum": np.array([0])})
     own, other = json.loads((folder.with_name("ours") / "journal.jsonl").read_text()), json.loads(lines[0])
     assert own.pop("plan") != other.pop("plan") and own == other
 
@@ -209,8 +216,66 @@ def test_links_are_not_followed(folder: Path) -> None:
 
 def test_options_of_a_sink_are_named(tmp_path: Path) -> None:
     begun = {**PLAN, "sinks": {"0 room.TopPatches": {"k": "9"}}}
-    Shards(tmp_path / "p", begun, SHAPES, "float32").append(_blocks(0), 4, {})
+    Shards(tmp_path / "p", begun, SHAPES, "float32", cut=CUT).append(0, _blocks(0))
     with pytest.raises(RecordingError, match="was begun with other options of the sink TopPatches; remove"):
         _opened(tmp_path / "p", sinks={"0 room.TopPatches": {"k": "4"}})
     with pytest.raises(RecordingError, match="was begun with other sinks; remove"):
         _opened(tmp_path / "p", sinks={})
+
+
+# Several ranks
+
+
+def test_every_rank_has_a_journal_of_its_own_and_all_are_read(tmp_path: Path) -> None:
+    first = _opened(tmp_path / "p", in_order=False)
+    second = _opened(tmp_path / "p", in_order=False, rank=1)
+    second.append(2, _blocks(2))
+    first.append(0, _blocks(0))
+    assert first.missing == [1, 2] and second.missing == [0, 1]  # what each knows of
+    first.refresh()
+    assert first.missing == [1] and first.n_rows == 6
+    assert sorted(each.name for each in (tmp_path / "p").glob("*.jsonl")) == ["journal-1.jsonl", "journal.jsonl"]
+    again = _opened(tmp_path / "p", in_order=False)  # by another number of ranks
+    again.append(1, _blocks(1))
+    again.verify()
+    expected = np.concatenate([_blocks(0)["b"], _blocks(1)["b"], _blocks(2)["b"][:2]])
+    assert np.array_equal(np.concatenate([part for _, part in again.rows("b", 7)]), expected)
+
+
+def test_shards_beyond_a_gap_are_dropped_where_states_stand_for_all_before(tmp_path: Path) -> None:
+    shards = _opened(tmp_path / "p", in_order=False)
+    for index in (0, 2):
+        shards.append(index, _blocks(index), {"0/sum": np.array([index])})
+    assert _opened(tmp_path / "p", in_order=False).states(2)["0/sum"].tolist() == [2]
+    assert _opened(tmp_path / "p").missing == [1, 2]
+    assert _opened(tmp_path / "p", in_order=False).missing == [1, 2]  # and do not come back
+
+
+def test_only_rank_0_mends_a_journal(folder: Path) -> None:
+    journal = folder / "journal-1.jsonl"
+    journal.write_bytes(b'{"torn')
+    assert _opened(folder, rank=1).n_rows == 10 and journal.read_bytes() == b'{"torn'
+    _opened(folder)
+    assert journal.read_bytes() == b""
+
+
+def test_a_journal_that_two_write_to_can_be_torn_in_its_midst(folder: Path) -> None:
+    """Control: what the journals of their own are for; a torn line takes the next one with it."""
+    lines = (folder / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "journal.jsonl").write_bytes(lines[0] + lines[1][:50] + lines[2] + lines[1][50:])
+    assert _opened(folder, in_order=False).missing == [1, 2]
+
+
+def test_shards_are_cut_by_bytes_and_so_that_ranks_have_work() -> None:
+    assert cut_into(10, 32, 1) == Cut(10, 10) and cut_into(33, 32, 1) == Cut(33, 32)
+    large = cut_into(100_000, 32, 1 << 20)
+    assert large.shard_rows == 32 and len(large) == 3125
+    for n_rows in (1, 31, 32, 1000, 99_999):
+        cut = cut_into(n_rows, 32, 100)
+        rows = [row for index in range(len(cut)) for row in cut.rows(index)]
+        assert rows == list(range(n_rows)) and len(cut) <= 32 and (cut.shard_rows % 32 == 0 or len(cut) == 1)
+
+
+def test_shards_of_another_cut_are_dropped(folder: Path) -> None:
+    other = Shards(folder, PLAN, SHAPES, "float32", cut=Cut(10, 5), in_order=False)
+    assert other.missing == [0, 1]
