@@ -15,7 +15,7 @@ from netphys.recording.layers import Layer
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Sink", "sink_name"]
+__all__ = ["Mergeable", "Sink", "sink_name"]
 
 
 @runtime_checkable
@@ -26,6 +26,8 @@ class Sink(Protocol):
     (stimulus, unit, ...) on the network's device; it may be overwritten as soon as `write` returns. State saved
     by `state_dict` is stored together with the shard that it belongs to, and given back when a recording resumes.
     A recording resumes only with sinks of the same `plan`; a sink without one is fed, but cannot go on.
+
+    Optional: ``merge(state)`` (:class:`Mergeable`), for stimuli that were shown elsewhere.
     """
 
     def plan(self) -> Mapping[str, Any]:
@@ -45,6 +47,18 @@ class Sink(Protocol):
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from a saved state."""
+
+
+@runtime_checkable
+class Mergeable(Sink, Protocol):
+    """A sink that can take in what another one of the same plan, opened for the same set, saw of other stimuli.
+
+    So ranks, or parts of a set, are joined: each saves its `state_dict`, and one of them merges those of the others.
+    A merged sink knows no order, so it can be closed, saved and merged again, and fed with stimuli that none has seen.
+    """
+
+    def merge(self, state: Mapping[str, np.ndarray]) -> None:
+        """Join what another sink's `state_dict` returned."""
 
 
 def sink_name(sink: Sink) -> str:

@@ -1,0 +1,223 @@
+"""measure: sinks alone, in one pass; killed and resumed with the same bits; memory that does not grow."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import netphys
+from netphys.errors import OptionError, RecordingError
+from netphys.recording import measuring
+from netphys.recording.measuring import measure
+from netphys.recording.sinks import Callback, Gram, Histogram, Moments, Quantiles
+
+OPTIONS: Any = {"layers": ["0", "1", "4"], "batch_size": 4, "device": "cpu"}
+
+
+def net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(96, 5)
+    )
+
+
+def shown(n: int = 22, seed: int = 0) -> Any:
+    images = np.random.default_rng(seed).integers(0, 256, (n, 3, 12, 12), dtype=np.uint8)
+    return netphys.StimulusSet.from_arrays(images, ids=[f"s{at}" for at in range(n)])
+
+
+def sinks() -> list[Any]:
+    return [Moments(), Quantiles(capacity=64), Histogram(20, (-3, 3)), Gram(), Moments("none")]
+
+
+def same(one: list[Any], other: list[Any]) -> bool:
+    """Tell whether two lists of sinks are in the same state, to the bit."""
+    states = [[each.state_dict() for each in part] for part in (one, other)]
+    return all(
+        ours.keys() == theirs.keys() and all(np.array_equal(ours[key], theirs[key]) for key in ours)
+        for ours, theirs in zip(*states, strict=True)
+    )
+
+
+class Killed(BaseException):
+    """Stands for a signal."""
+
+
+def killed(at: int) -> Callback:
+    """Stop a pass when it comes to a stimulus."""
+
+    def look(layer: str, rows: np.ndarray, activation: torch.Tensor) -> None:
+        if at in rows and layer == "1":  # in the midst of a batch
+            raise Killed
+
+    return Callback(look, plan={})
+
+
+def test_several_at_once_are_each_as_alone_and_as_beside_a_recording() -> None:
+    together = sinks()
+    results = measure(net(), shown(), sinks=together, **OPTIONS)
+    for index, alone in enumerate(sinks()):
+        measure(net(), shown(), sinks=[alone], **OPTIONS)
+        assert same([alone], [together[index]])
+    beside = sinks()
+    recording = netphys.record(net(), shown(), sinks=beside, **OPTIONS)
+    assert same(beside, together)
+    values = np.array(recording.array("0"), np.float64).swapaxes(0, 1).reshape(6, -1)
+    np.testing.assert_allclose(results[0].layers["0"].mean, values.mean(1), rtol=1e-6)
+    assert results[0].network == recording.name and results[0].made["seed"] == 0
+    assert (
+        measure(net(), shown(seed=1), sinks=[Moments()], **OPTIONS)[0].layers["0"].mean[0]
+        != results[0].layers["0"].mean[0]
+    )
+
+
+def test_how_often_a_state_is_saved_changes_nothing(tmp_path: Path, monkeypatch: Any) -> None:
+    plain, saved = sinks(), sinks()
+    measure(net(), shown(), sinks=plain, **OPTIONS)
+    monkeypatch.setattr(measuring._Saved, "is_due", lambda self: True)
+    measure(net(), shown(), sinks=saved, into=tmp_path / "a.safetensors", **OPTIONS)
+    assert same(plain, saved)
+
+
+@pytest.mark.parametrize("stops", [(0,), (5,), (9, 21), (4, 8, 8, 16)])
+def test_killed_and_resumed_is_the_same_to_the_bit(tmp_path: Path, monkeypatch: Any, stops: tuple[int, ...]) -> None:
+    monkeypatch.setattr(measuring._Saved, "is_due", lambda self: True)
+    path = tmp_path / "states.safetensors"
+    reference = sinks()
+    measure(net(), shown(), sinks=reference, **OPTIONS)
+    for stop in stops:
+        with pytest.raises(Killed):
+            measure(net(), shown(), sinks=[*sinks(), killed(stop)], into=path, **OPTIONS)
+    rows: list[int] = []
+    last = Callback(lambda layer, seen, _: rows.extend(seen if layer == "0" else ()), plan={})
+    ended = sinks()
+    measure(net(), shown(), sinks=[*ended, last], into=path, **OPTIONS)
+    assert rows == list(range(stops[-1] // 4 * 4, 22))  # what is safe is not shown again
+    assert same(reference, ended)
+    assert [each.name for each in tmp_path.iterdir()] == ["states.safetensors"]
+
+
+def test_control_a_sink_that_forgets_its_state_is_not_the_same(tmp_path: Path, monkeypatch: Any) -> None:
+    class Forgets(Moments):
+        def load_state_dict(self, state: Any) -> None:
+            pass
+
+    monkeypatch.setattr(measuring._Saved, "is_due", lambda self: True)
+    path, reference, ended = tmp_path / "a.safetensors", Forgets(), Forgets()
+    measure(net(), shown(), sinks=[reference], **OPTIONS)
+    with pytest.raises(Killed):
+        measure(net(), shown(), sinks=[Forgets(), killed(9)], into=path, **OPTIONS)
+    measure(net(), shown(), sinks=[ended, Callback(print, plan={})], into=path, **OPTIONS)
+    assert not same([reference], [ended])
+
+
+def test_once_all_were_seen_nothing_is_shown_again(tmp_path: Path) -> None:
+    path, first, again = tmp_path / "a.safetensors", sinks(), sinks()
+    before = measure(net(), shown(), sinks=first, into=path, **OPTIONS)
+    written = path.stat().st_mtime_ns
+    never = Callback(lambda *_: pytest.fail("shown again"), plan={})
+    with pytest.raises(RecordingError, match="begun with other sinks; remove it"):
+        measure(net(), shown(), sinks=[*again, never], into=path, **OPTIONS)
+    after = measure(net(), shown(), sinks=again, into=path, **OPTIONS)
+    assert same(first, again) and path.stat().st_mtime_ns == written
+    assert repr(before) == repr(after)
+
+
+def test_another_pass_is_refused_by_what_differs(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    measure(net(), shown(), sinks=[Moments(), Quantiles(0.5)], into=path, **OPTIONS)
+    other = net()
+    with torch.no_grad():
+        other[0].weight[0, 0, 0, 0] += 1e-3
+    wrong: list[tuple[Any, Any, list[Any], dict[str, Any], str]] = [
+        (other, shown(), [Moments(), Quantiles(0.5)], {}, "network"),
+        (net(), shown(seed=1), [Moments(), Quantiles(0.5)], {}, "stimuli"),
+        (net(), shown(), [Moments(), Quantiles(0.5)], {"seed": 1}, "seed"),
+        (net(), shown(), [Moments(), Quantiles(0.5)], {"batch_size": 8}, "batch_size"),
+        (net(), shown(), [Moments(), Quantiles(0.5)], {"layers": "0"}, "layers"),
+        (net(), shown(), [Moments(), Quantiles(0.6)], {}, "q of the sink Quantiles"),
+        (net(), shown(), [Moments("none"), Quantiles(0.5)], {}, "over of the sink Moments"),
+        (net(), shown(), [Moments()], {}, "sinks"),
+    ]
+    for module, stimuli, given, more, what in wrong:
+        with pytest.raises(
+            RecordingError, match=rf"^{re.escape(str(path))} was begun with other {what}; remove it, or"
+        ):
+            measure(module, stimuli, sinks=given, into=path, **{**OPTIONS, **more})
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    measure(net(), shown(), sinks=[Moments()], into=path, **OPTIONS)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for at in [0, 9, len(whole) - 1, *rng.integers(0, len(whole), 40)]:
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(RecordingError, match="damaged|is not what was written|something else|begun with other"):
+            measure(net(), shown(), sinks=[Moments()], into=path, **OPTIONS)
+    path.write_bytes(whole[:100])
+    with pytest.raises(RecordingError, match="is damaged or holds no states .*; remove it"):
+        measure(net(), shown(), sinks=[Moments()], into=path, **OPTIONS)
+
+
+def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"sinks=\[\]: nothing would be measured"):
+        measure(net(), shown(), sinks=[], **OPTIONS)
+    with pytest.raises(OptionError, match=r"safetensors file: .*/a\.safetensors, not .*/a\.h5"):
+        measure(net(), shown(), sinks=[Moments()], into=tmp_path / "a.h5", **OPTIONS)
+    broken = net()
+    with torch.no_grad():
+        broken[0].weight[2] = torch.nan
+    with pytest.raises(RecordingError, match="^unit 2 of layer '0' is not a number .* for stimulus 's0'"):
+        measure(broken, shown(), sinks=[Moments()], **OPTIONS)
+
+
+def test_a_large_state_is_saved_less_often() -> None:
+    saved = measuring._Saved(Path("never.safetensors"), {})
+    saved._latest = time.monotonic() - 40
+    assert saved.is_due()
+    saved._cost = 10.0  # a saving that takes 10 s: every 200 s
+    assert not saved.is_due()
+
+
+def _growth(sink: Any, caplog: Any) -> float:
+    """MB by which a process grows from 1,000 to 5,000 stimuli."""
+    import resource
+
+    caplog.set_level(logging.ERROR)
+    images = np.random.default_rng(0).integers(0, 256, (5000, 3, 12, 12), dtype=np.uint8)
+    sizes = []
+
+    def look(layer: str, rows: np.ndarray, _: torch.Tensor) -> None:
+        if layer == "0" and rows[0] % 1000 == 0:
+            with open("/proc/self/statm") as file:  # noqa: PTH123 - a kernel's table, not a file
+                sizes.append(int(file.read().split()[1]) * resource.getpagesize() / 1e6)
+
+    measure(net(), images, layers=["0", "1"], sinks=[sink, Callback(look)], batch_size=50, device="cpu")
+    return sizes[-1] - sizes[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["moments", "apart", "quantiles", "histogram"])
+def test_memory_does_not_grow_with_the_number_of_stimuli(kind: str, caplog: Any) -> None:
+    made = {
+        "moments": Moments(),
+        "apart": Moments("none"),
+        "quantiles": Quantiles(),
+        "histogram": Histogram(50, (0, 1)),
+    }
+    assert _growth(made[kind], caplog) < 2  # MB; all values of 3,000 stimuli are 14 MB
+
+
+@pytest.mark.slow
+def test_control_a_list_of_activations_grows(caplog: Any) -> None:
+    kept: list[Any] = []
+    assert _growth(Callback(lambda *given: kept.append(given[2].clone())), caplog) > 10
