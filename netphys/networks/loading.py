@@ -11,7 +11,8 @@
 
 A query tunes it: ``?resize=224`` (exactly 224 x 224, no crop), ``?normalise=imagenet`` (mean and sd of ImageNet's
 colours; ``none``: images stay in [0, 1]), ``?colour=lightness`` (the network sees no colour), ``?head=none`` (without
-the linear layer that ends a classifier), ``?seed=1``; ``netphys:small_alexnet?width=32`` has half the channels.
+the linear layer that ends a classifier), ``?fields=left,right`` (what its forward is given of a stimulus; default: the
+image), ``?seed=1``; ``netphys:small_alexnet?width=32`` has half the channels.
 """
 
 from __future__ import annotations
@@ -76,13 +77,14 @@ def load_network(address: str, *, seed: int = 0) -> Network:
         "colour": query.take("colour", _colour_seen, None),
     }
     headless = query.take("head", _no_head, False)
+    looked_at = query.take("fields", _fields, None)
     network = _at(body, seed, query)
     query.finish()
     network = _with_preprocessing(network, body, {key: value for key, value in changes.items() if value is not None})
     if headless:
         without_head(network)
     network.module.eval()
-    return replace(network, address=address, name=address)
+    return replace(network, address=address, name=address, fields=looked_at or network.fields)
 
 
 def _at(body: str, seed: int, query: Query) -> Network:
@@ -156,6 +158,14 @@ def _colour_seen(text: str) -> str:
     if text not in COLOURS_SEEN:
         raise ValueError(f"one of {', '.join(COLOURS_SEEN)}")
     return text
+
+
+def _fields(text: str) -> tuple[str, ...]:
+    """Read names of fields, separated by commas."""
+    names = tuple(each.strip() for each in text.split(","))
+    if not all(names):
+        raise ValueError("names of fields, such as left,right")
+    return names
 
 
 def _no_head(text: str) -> bool:

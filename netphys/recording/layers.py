@@ -17,15 +17,14 @@ from netphys.networks.running import evaluating, unchanged
 from netphys.networks.tap import Tap
 from netphys.recording.arranging import Arrangement
 from netphys.recording.layout import Layout
-from netphys.recording.running import prepare
+from netphys.recording.showing import prepared
 from netphys.seeds import forked_torch
 
 if TYPE_CHECKING:
     import torch
 
-    from netphys.stimuli import StimulusSet
 
-__all__ = ["N_PROBE", "Layer", "probe_images", "probe_layers"]
+__all__ = ["N_PROBE", "Layer", "probe_layers"]
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +69,8 @@ class Layer:
         return self.shape[0]
 
 
-def probe_layers(network: Network, images: Any, device: Any = "cpu") -> list[Layer]:
-    """Run the probing forward on some images and list what answered.
+def probe_layers(network: Network, values: Any, device: Any = "cpu") -> list[Layer]:
+    """Run the probing forward on some stimuli (images, or a tuple of one value a field) and list what answered.
 
     Raises
     ------
@@ -86,16 +85,20 @@ def probe_layers(network: Network, images: Any, device: Any = "cpu") -> list[Lay
     def receive(path: str, key: str, output: Any) -> None:
         for suffix, tensor in tensors_in(output):
             names = (path, key, suffix)
-            found.append(_describe(tensor, names, modules[path], layout, len(found), len(prepared)))
+            found.append(_describe(tensor, names, modules[path], layout, len(found), len(inputs[0])))
 
     paths = [path for path in modules if path or len(modules) == 1]
-    prepared = prepare(network, images, device)
-    layout, tap = Layout(network.module, prepared), Tap(network.module, paths, receive)
+    inputs = prepared(network, values if isinstance(values, tuple) else (values,), device)
+    layout = Layout(network.module, inputs[0])
+    for each in inputs[1:]:
+        layout.show(each)
+    tap = Tap(network.module, paths, receive, functions=lambda key: True)
     with evaluating(network.module), torch.no_grad(), forked_torch(0), unchanged(network.module) as state, layout, tap:
         try:
-            tap.run(prepared)
+            tap.run(*inputs)
         except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-            shape, reason = tuple(prepared.shape[1:]), str(error).strip().splitlines() or [type(error).__name__]
+            shape = ", ".join(str(tuple(each.shape[1:])) for each in inputs)
+            reason = str(error).strip().splitlines() or [type(error).__name__]
             raise RecordingError(
                 f"{network.name} cannot look at images of {shape} ({reason[0]}); ?resize=224 in its address may help"
             ) from error
@@ -136,8 +139,3 @@ def _describe(
         arrangement=found.arrangement,
         problem=found.problem,
     )
-
-
-def probe_images(stimuli: StimulusSet, n: int = N_PROBE) -> Any:
-    """Return the first image of a set, several times."""
-    return stimuli.images([0] * n)

@@ -82,7 +82,7 @@ def layers(
 
     network = as_network(network)
     values = _example(network, stimuli)
-    table = probe_layers(network, values if len(values) > 1 else values[0])
+    table = probe_layers(network, values)
     size = _size(network, values)
     rows = [_row(layer) for layer in table]
     if receptive_fields:

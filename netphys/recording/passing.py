@@ -70,7 +70,7 @@ class Pass:
         n_probe = N_PROBE + (batch_size == N_PROBE)  # a first dimension of that size is not taken for a batch
         with on_device(network.module, self.device):
             values = shown(network, stimuli, [0] * n_probe)
-            table = probe_layers(network, values if len(values) > 1 else values[0], self.device)
+            table = probe_layers(network, values, self.device)
         names = set(match_layers(patterns, table, network=network.name, aliases=aliases_in(network.module)))
         self.activations = _recordable([layer for layer in table if layer.name in names], patterns, network.name)
         self.scalar = None if gradient_of is None else as_scalar(gradient_of, table, network=network.name)

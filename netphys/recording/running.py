@@ -17,13 +17,7 @@ from netphys.networks import Network
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["compute_dtype", "on_device", "prepare", "require_made"]
-
-
-def prepare(network: Network, images: Any, device: Any) -> torch.Tensor:
-    """Do to images what the network wants, in the dtype that it computes in."""
-    prepared = network.prepare(images, device)
-    return prepared.to(compute_dtype(network.module)) if prepared.is_floating_point() else prepared
+__all__ = ["compute_dtype", "on_device", "require_made"]
 
 
 def compute_dtype(module: torch.nn.Module) -> torch.dtype:
