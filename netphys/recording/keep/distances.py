@@ -77,8 +77,8 @@ class Distances:
 
     def add(self, block: torch.Tensor) -> None:
         """Take a block (number, stimulus)."""
-        centred = block.double()  # the stimuli's mean is in no distance, but in every digit
-        centred -= centred.mean(1, keepdim=True)
+        exact = block.double()
+        centred = exact - exact.mean(1, keepdim=True)  # the mean is in no distance, but in every digit
         gram = centred.t() @ centred
         self._gram = gram if self._gram is None else self._gram.add_(gram)
 
@@ -105,12 +105,23 @@ class Ledger:
         """Whether more pairs are needed."""
         return sum(row[4] for row in self._rows.get(layer, ())) < N_PAIRS
 
-    def add(self, layer: str, first: int, exact: np.ndarray, projected: np.ndarray, n_stimuli: int) -> None:
-        """Take the squared distances of a batch's pairs; stimuli that are the same have no ratio."""
+    def add(self, layer: str, first: int | None, exact: np.ndarray, projected: np.ndarray, n_stimuli: int) -> None:
+        """Take the squared distances of a batch's pairs; stimuli that are the same have no ratio.
+
+        Where nobody says which row a batch begins with, batches are counted.
+        """
         told = exact > _SAME * exact.max(initial=0)
         off = projected[told] / exact[told] - 1
-        row = (first, np.abs(off).max(initial=0), (off**2).sum(), told.sum(), len(exact), n_stimuli)
-        self._rows.setdefault(layer, []).append(tuple(float(each) for each in row))
+        rows = self._rows.setdefault(layer, [])
+        row = (
+            len(rows) if first is None else first,
+            np.abs(off).max(initial=0),
+            (off**2).sum(),
+            told.sum(),
+            len(exact),
+            n_stimuli,
+        )
+        rows.append(tuple(float(each) for each in row))
 
     def summary(self, layer: str) -> dict[str, Any]:
         """Say how far squared distances were off: largest and root mean square, and of how many pairs."""

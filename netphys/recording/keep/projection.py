@@ -13,7 +13,7 @@ How far they are off is measured on the way (:mod:`netphys.recording.keep.distan
 Layers of no more than k numbers are kept whole, flattened. A projected number has no place: the axis is called
 ``unit``, and is none of the network's units.
 
-Entries are held, at 4 bytes each, D k / s of them a layer, up to 512 MB of all layers; those of further layers are made
+Entries are held, at 2 bytes each, D k / s of them a layer, up to 256 MB of all layers; those of further layers are made
 again for every batch, which is slow, and said.
 """
 
@@ -40,7 +40,7 @@ __all__ = ["HELD_BYTES", "Projection"]
 log = logging.getLogger(__name__)
 
 _DEFAULT_S: float | str = "sqrt"
-HELD_BYTES = 512 << 20  # of the entries of all layers; VGG16's convolutions take 0.28 GB at k = 5920 and s = sqrt(D)
+HELD_BYTES = 256 << 20  # of the entries of all layers; VGG16's convolutions take 0.15 GB at k = 5920 and s = sqrt(D)
 
 
 class Projection:
@@ -82,7 +82,7 @@ class Projection:
         self.k, self.s, self.seed = _size(k, eps, n), _density(s), int(seed)
         self._matrices: dict[str, SparseMatrix] = {}
         self._ledger = Ledger()
-        self._next = 0
+        self._next: int | None = None
 
     @classmethod
     def from_query(cls, query: Query) -> Projection:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK", "LARGEST_S", "SparseMatrix", "signed_cells"]
 
-BLOCK = 16384  # columns: 2 MB of a batch of 32, which a core's cache nearly holds. Another number is another matrix
+BLOCK = 16384  # columns: 2 MB of a batch of 32, about a core's cache; below 2^15. Another number is another matrix
 LARGEST_S = 65536.0  # the table below has 2 s entries
 
 
@@ -62,27 +62,25 @@ class SparseMatrix:
 
     @property
     def n_bytes(self) -> int:
-        """About how much memory all entries take, where they are held: 4 bytes each, and 8 k a block."""
-        return int(4 * self.n_numbers * self.k / self.s) + 8 * self.k * self.n_blocks
+        """About how much memory all entries take, where they are held: 2 bytes each, and 4 k a block."""
+        return int(2 * self.n_numbers * self.k / self.s) + 4 * self.k * self.n_blocks
 
     def entries(self, block: int) -> tuple[np.ndarray, np.ndarray]:
         """Make the entries of a block of columns.
 
         Returns
         -------
-        columns : int32 array
-            Counted from the block's first, row after row: of the entries +1 first, then of those -1.
-        starts : int32 array (2 k,)
-            Where the entries +1 of each row begin, then those -1.
+        columns : int16 array
+            Counted from the block's first, row after row; of an entry -1 its complement (``~column``, below 0).
+        starts : int32 array (k,)
+            Where each row begins.
         """
         width = min(BLOCK, self.n_numbers - block * BLOCK)
         bits = np.random.PCG64(derive_seed(self.seed, "projection", self.layer, block))
         cells, negative = signed_cells(self.k * width, self.s, bits)
         rows, columns = np.divmod(cells, width)
-        by_sign = [~negative, negative]
-        counts = np.concatenate([np.bincount(rows[each], minlength=self.k) for each in by_sign])
-        starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        return np.concatenate([columns[each] for each in by_sign]).astype(np.int32), starts.astype(np.int32)
+        starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=self.k))[:-1]])
+        return np.where(negative, ~columns, columns).astype(np.int16), starts.astype(np.int32)
 
     def times(self, activation: torch.Tensor, watch: Callable[[torch.Tensor], None] | None = None) -> torch.Tensor:
         """Return R x for each stimulus, without any scale.
@@ -106,14 +104,17 @@ class SparseMatrix:
         from torch.nn.functional import embedding_bag
 
         dtype = torch.promote_types(activation.dtype, torch.float32)
-        sums = torch.zeros((2 * self.k, len(activation)), dtype=dtype, device=activation.device)
+        sums = torch.zeros((self.k, len(activation)), dtype=dtype, device=activation.device)
         for first, block in flat_blocks(activation, BLOCK):
             turned = numbers_first(block, dtype)
-            columns, starts = self._on(activation.device, first // BLOCK)
-            sums += embedding_bag(columns, turned, starts, mode="sum")
+            held, starts = self._on(activation.device, first // BLOCK)
+            columns = held.int()
+            negative = columns >> 31  # -1 where it is, else 0
+            signs = (negative | 1).to(dtype)  # as weights: sums of +1 less sums of -1 would lose a digit
+            sums += embedding_bag(columns ^ negative, turned, starts, mode="sum", per_sample_weights=signs)
             if watch is not None:
                 watch(turned)
-        return (sums[: self.k] - sums[self.k :]).t()
+        return sums.t()
 
     def _on(self, device: torch.device, block: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return a block's entries on a device, held or made."""

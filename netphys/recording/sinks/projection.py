@@ -79,12 +79,11 @@ class ProjectedLayers:
         places = np.arange(len(frame))
         ax.plot(places, frame["epsilon"], "o", color="black", label="largest of all pairs")
         ax.plot(places, frame["epsilon_rms"], "o", markerfacecolor="none", color="black", label="root mean square")
-        for place, bound in zip(places, frame["bound"]):
-            ax.plot([place - 0.3, place + 0.3], [bound, bound], "-", color="0.6", label="bound" if place == 0 else None)
+        ax.hlines(frame["bound"], places - 0.3, places + 0.3, color="0.6", label="bound")
         ax.set_xticks(places, frame["layer"], rotation=45, ha="right", rotation_mode="anchor")
         ax.set_ylabel("relative error of squared distances")
         ax.set_ylim(bottom=0)
-        ax.legend(frameon=False)
+        ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
         return ax
 
     def recording(self, name: str = "projected") -> Recording:
