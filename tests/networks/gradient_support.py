@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,8 @@ def torchvision_net(name: str, **options: Any) -> nn.Module:
 
 def blank_net(name: str, **options: Any) -> nn.Module:
     """Build a network without drawing its weights, which takes longer than all else."""
-    with torch.device("meta"), warnings.catch_warnings():
+    home = "cpu" if name.startswith("regnet") else "meta"  # whose widths are computed by torch
+    with torch.device(home), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         if name.startswith("timm:"):
             import timm
@@ -38,7 +38,7 @@ def blank_net(name: str, **options: Any) -> nn.Module:
             net = timm.create_model(name.removeprefix("timm:"), pretrained=False, **options)
         else:
             net = torchvision_net(name, **options)
-    net.to_empty(device="cpu")
+    net = net.to_empty(device="cpu") if home == "meta" else net
     for each in [*net.parameters(), *net.buffers()]:
         nn.init.ones_(each)
     for each in net.modules():
@@ -77,11 +77,11 @@ def linear_surrogate(module: nn.Module, seed: int) -> nn.Module:
 
 
 def support(
-    module: nn.Module, layer: str, size: tuple[int, int], position: tuple[int, ...], *, last: bool = False
+    module: nn.Module, layer: str, size: tuple[int, int], position: tuple[int, ...], places: tuple[int, ...] = ()
 ) -> tuple[int, ...] | None:
     """Return the box of the pixels on which a layer's units at a position depend, by their gradient.
 
-    Units are along axis 1, or the last.
+    Units are along axis 1, or along the last, where only then as many `places` are left.
     """
     kept: dict[str, torch.Tensor] = {}
     key = LayerName.parse(layer).key
@@ -93,7 +93,9 @@ def support(
     image = (torch.rand(1, 3, *size, generator=draw, dtype=torch.float64) + 0.5).requires_grad_()
     with Tap(module, [path for path, _ in module.named_modules()], receive, functions=key.__eq__, last=key) as tap:
         tap.run(image)
-    output = kept[layer].movedim(-1, 1) if last else kept[layer]
+    output = kept[layer]
+    if places and output.shape[1:-1] == places != output.shape[2:]:
+        output = output.movedim(-1, 1)
     at = output[(0, slice(None), *position)] if position else output[0]
     if position:  # weighed: a sum over what a norm made is the same for every image
         at = at.flatten() * torch.linspace(0.5, 1.5, at.numel(), dtype=at.dtype)
@@ -102,13 +104,8 @@ def support(
     return None if not len(rows) else (int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1]))
 
 
-def disagreements(
-    module: nn.Module, fields: Fields, layers: list[str], size: tuple[int, int], *, last: Collection[str] = ()
-) -> list[str]:
-    """Compare boxes with supports at corners, the middle and a random position; list what differs.
-
-    Units of the layers `last` are in the last axis.
-    """
+def disagreements(module: nn.Module, fields: Fields, layers: list[str], size: tuple[int, int]) -> list[str]:
+    """Compare boxes with supports at corners, the middle and a random position; list what differs."""
     rng = np.random.default_rng(0)
     found = []
     for layer in layers:
@@ -118,7 +115,7 @@ def disagreements(
         positions = {(0,) * len(shape), tuple(n - 1 for n in shape), tuple(n // 2 for n in shape)}
         positions.add(tuple(int(rng.integers(n)) for n in shape))
         for position in sorted(positions) if not field.whole else [()]:
-            true = support(module, layer, size, position, last=layer in last) or (0, -1, 0, -1)
+            true = support(module, layer, size, position, shape) or (0, -1, 0, -1)
             if field.seen(*position) != true:
                 found.append(f"{layer} at {position}: {field.seen(*position)} but {true}")
     return found
