@@ -238,7 +238,7 @@ def test_the_result_of_the_network_and_a_module_of_that_name() -> None:
 
 
 def test_a_call_costs_less_than_20_microseconds() -> None:
-    """The copy apart: 400 calls with nothing to copy, against the same without hooks; the best of several."""
+    """The copy apart: 400 calls with nothing to copy, against the same without hooks; the best of many, of CPU time."""
 
     class Small(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -248,10 +248,10 @@ def test_a_call_costs_less_than_20_microseconds() -> None:
 
     def best() -> float:
         times = []
-        for _ in range(15):
-            start = time.perf_counter()
+        for _ in range(40):
+            start = time.thread_time()
             net(x)
-            times.append(time.perf_counter() - start)
+            times.append(time.thread_time() - start)
         return min(times)
 
     with torch.no_grad():
