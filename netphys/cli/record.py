@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from netphys.cli.options import command
-from netphys.progress import say
+from netphys.errors import NetphysError
+from netphys.progress import quiet, say
 
 _ABOUT = """record the layers of a network while it is shown stimuli
 
 The result is one HDF5 file that plain h5py and xarray open. A recording that was killed goes on at its last whole
-shard when the same command is given again."""
+shard when the same command is given again. Under torchrun several processes record together; the file is the same."""
 _EXAMPLE = """  netphys record torchvision:alexnet world:scenes?n=100 --layers 'features.*' --out rec.h5
-  netphys record torchvision:resnet18@weights.safetensors?resize=224 images/ --layers kind:Conv2d --out rec.h5"""
+  netphys record torchvision:resnet18@weights.safetensors?resize=224 images/ --layers kind:Conv2d --out rec.h5
+  torchrun --nproc-per-node 8 -m netphys record torchvision:vgg16 images/ --layers leaves --keep mean --out rec.h5"""
 
 
 def add(commands: Any) -> None:
@@ -31,15 +35,42 @@ def add(commands: Any) -> None:
         metavar="all|mean|max|centre|pooled|window|projection|pca",
         help="what is kept of a map; options as in 'window?size=3' (default: all)",
     )
-    parser.add_argument("--dtype", default="float32", metavar="float32|float16", help="stored dtype (default: float32)")
+    parser.add_argument(
+        "--dtype", default="float32", metavar="float32|float16|bfloat16", help="stored dtype (default: float32)"
+    )
+    parser.add_argument("--compress", metavar="gzip|lzf", help="compress the file, without loss")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="the plan's batch (default: 32)")
     parser.add_argument(
         "--skip-broken", action="store_true", help="leave out images that cannot be decoded, and say how many"
     )
+    parser.add_argument(
+        "--extend", action="store_true", help="add the layers and stimuli that a finished recording of that name lacks"
+    )
     parser.add_argument("--force", action="store_true", help="replace another recording of that name")
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
+    """Record; of several ranks the first one speaks, and says what ended all."""
+    from netphys.ranks import joined
+
+    alone = True
+    try:
+        with joined() as ranks:
+            alone = ranks.rank == 0
+            if not alone:
+                logging.getLogger("netphys").setLevel(logging.ERROR)
+            with nullcontext() if alone else quiet():
+                _record(options)
+            if alone:
+                sys.stdout.write(f"{options.out}\n")
+    except NetphysError:
+        if alone:
+            raise
+        return 2
+    return 0
+
+
+def _record(options: argparse.Namespace) -> None:
     from netphys.networks import load_network
     from netphys.recording import record
     from netphys.stimuli import load_stimuli
@@ -62,8 +93,9 @@ def _run(options: argparse.Namespace) -> None:
         batch_size=options.batch_size,
         device=options.device or "auto",
         seed=seed,
+        compression=options.compress,
+        extend=options.extend,
         force=options.force,
     )
     already = there == Path(options.out).stat().st_mtime_ns
     say(f"{made!r}{' was there already, nothing was recorded' if already else ''}")
-    sys.stdout.write(f"{options.out}\n")

@@ -79,7 +79,7 @@ def extended(job: Job, again: Again) -> Recording:
 
 def _record_missing(job: Job, folder: Path, missing: Missing, there: Sequence[str], again: Again) -> list[Path]:
     """Record the missing layers of all stimuli, and the missing stimuli of the layers that are there."""
-    shown, parts = job.run.stimuli, []
+    shown, parts = job.run.stimuli, list[tuple[Path, "StimulusSet", Sequence[str]]]()
     if missing.layers:
         parts.append((folder / "layers.h5", shown, missing.layers))
     if missing.stimulus_ids:
