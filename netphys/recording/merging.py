@@ -362,7 +362,7 @@ def _read(part: _Part, layer: str, own: np.ndarray) -> np.ndarray:
     """Read some stimuli of a layer as they are stored."""
     import h5py
 
-    with h5py.File(part.path, "r") as file:
+    with h5py.File(part.path, "r", rdcc_nbytes=0) as file:
         data = file["layers"][escape(layer)]["activation"]
         try:
             return next(iter(read_blocks(Stored(data), own, None, 1 << 62)))

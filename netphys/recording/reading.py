@@ -198,7 +198,8 @@ class Recording:
         Returns
         -------
         xarray.DataArray
-            (stimulus, unit), (stimulus, unit, y, x) or (stimulus, unit, token), coordinate ``stimulus_id``.
+            (stimulus, unit), (stimulus, unit, y, x), (stimulus, unit, token) or others of :meth:`dims`; coordinates
+            ``stimulus_id``, ``unit`` (numbers of what is selected), ``token_kind``, ``patch_y`` and ``patch_x``.
         """
         import xarray as xr
 
@@ -210,7 +211,8 @@ class Recording:
         else:
             variable = lazy_variable(self, layer)
         variable.attrs = {"long_name": f"activation of {layer}", "units": "arbitrary"}
-        known = {"stimulus_id": ("stimulus", list(self.stimulus_ids)), **coordinates(entry)}
+        numbers = self._units.get(layer, np.arange(entry.shape[0]))
+        known = {"stimulus_id": ("stimulus", list(self.stimulus_ids)), "unit": numbers, **coordinates(entry)}
         return xr.DataArray(variable, coords=known, name="activation")
 
     def array(self, layer: str) -> np.ndarray:
@@ -373,7 +375,8 @@ class Recording:
         assert self.path is not None
         if not self.path.is_file():
             raise RecordingError(f"{self.path} is not there any more")
-        with translating(self.path, "a recording"), h5py.File(self.path, "r") as file:
+        # no cache: each chunk is read once, straight to where it is wanted
+        with translating(self.path, "a recording"), h5py.File(self.path, "r", rdcc_nbytes=0) as file:
             if file.attrs.get("digest") != self.header.get("digest"):
                 raise RecordingError(f"{self.path} is another recording than the one that was opened; open it again")
             yield file["layers"][escape(layer)]["activation"]

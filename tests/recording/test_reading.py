@@ -204,3 +204,84 @@ def test_a_replaced_file_is_never_shown_under_the_old_ones_name(tmp_path: Path) 
     path.unlink()
     with pytest.raises(RecordingError, match="rec.h5 is not there any more"):
         new.array("0")
+
+
+def test_units_of_several_layers(recording: Recording) -> None:
+    first, *_, last = recording.layers
+    chosen = recording.select(units={first: [2, 0], last: [1]})
+    assert chosen.shape(first)[1] == 2 and chosen.shape(last)[1] == 1
+    assert np.array_equal(chosen.array(first), recording.array(first)[:, [2, 0]])
+    again = chosen.select(units={first: [1]})
+    assert np.array_equal(again.array(first), recording.array(first)[:, [0]]) and again.shape(last)[1] == 1
+    assert again[first]["unit"].values.tolist() == [0] and chosen[first]["unit"].values.tolist() == [2, 0]
+    with pytest.raises(LayerNotFound, match="no layer 'nowhere'"):
+        recording.select(units={"nowhere": [0]})
+    with pytest.raises(RecordingError, match=f"layer {first!r} has units 0 to 1, not 2"):
+        chosen.select(units={first: [2]})
+
+
+def test_parts_of_a_labelled_array_are_what_numpy_gives(recording: Recording) -> None:
+    """Whatever xarray asks for: numbers, slices, steps, lists, backwards, of each axis by itself."""
+    rng = np.random.default_rng(0)
+    layer = "0"
+    whole, labelled = recording.array(layer), recording[layer]
+    assert whole.ndim == 4
+    for _ in range(60):
+        keys, expected = {}, whole
+        for axis, (dim, n) in reversed(list(enumerate(zip(labelled.dims, whole.shape)))):
+            key = [
+                slice(None), int(rng.integers(-n, n)), slice(int(rng.integers(0, n)), None), slice(None, None, -2),
+                rng.integers(0, n, 3), slice(2, 2),
+            ][rng.integers(6)]  # fmt: skip
+            keys[dim] = key
+            expected = expected[(*(slice(None),) * axis, key)]
+        assert np.array_equal(labelled.isel(keys).values, expected)
+    assert np.array_equal(pickle.loads(pickle.dumps(labelled)).values, whole)
+    assert np.array_equal(labelled.sel(unit=3).values, whole[:, 3])
+
+
+def test_tensors_and_data_sets_of_torch(recording: Recording) -> None:
+    from torch.utils.data import DataLoader
+
+    layer = recording.layers[0]
+    whole = recording.array(layer)
+    tensor = recording.tensor(layer)
+    assert np.array_equal(tensor.numpy(), whole)
+    tensor.zero_()
+    assert recording.array(layer).any()  # memory of its own
+    shown = recording.select(stimuli=["s7", "s0", "s3"], units=[4, 1]).dataset(layer)
+    assert len(shown) == 3
+    activation, stimulus = shown[-1]
+    assert stimulus == "s3" and np.array_equal(activation.numpy(), whole[3][[4, 1]])
+    for n_workers in (0, 1):
+        (batch,) = DataLoader(shown, batch_size=3, num_workers=n_workers)
+        assert list(batch[1]) == ["s7", "s0", "s3"] and np.array_equal(batch[0].numpy(), whole[[7, 0, 3]][:, [4, 1]])
+    assert recording.dataset(layer, "stimulus_id")[2][1] == "s2"
+    with pytest.raises(RecordingError, match=r"have no column 'stimulus'; near: 'stimulus_id'"):
+        recording.dataset(layer, "stimulus")
+    with pytest.raises(IndexError):
+        shown[3]
+
+
+def test_several_threads_read_from_one_recording(recording: Recording) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    whole = {layer: recording.array(layer) for layer in recording.layers}
+
+    def read(row: int) -> bool:
+        layer = recording.layers[row % len(recording.layers)]
+        return np.array_equal(recording.read(layer, np.array([row])), whole[layer][[row]])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read, list(range(len(recording))) * 5))
+
+
+def test_it_shows_itself(recording: Recording) -> None:
+    with recording as same:
+        assert same is recording
+    shown = recording._repr_html_()
+    assert "12 stimuli" in shown and shown.count("<tr>") == 1 + len(recording.layers)
+    entry = recording.entry(recording.layers[0])
+    odd = Recording.from_arrays({"<b>": np.zeros((1, 2))}, ["a"], name="<script>")
+    assert "<b>" not in odd._repr_html_() and "<script>" not in odd._repr_html_()
+    assert recording.measured(entry.name) == {}
