@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from netphys.stimuli import StimulusSet
 
-__all__ = ["Pass", "Write"]
+__all__ = ["Pass", "Write", "checked_dtype"]
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Pass:
         if batch_size < 1:
             raise OptionError(f"batch_size={batch_size}: at least 1")
         network, stimuli = as_network(network, seed=seed), as_stimuli(stimuli)
-        self.network, self.stimuli, self.keep, self.dtype = network, stimuli, as_keep(keep), _checked(dtype)
+        self.network, self.stimuli, self.keep, self.dtype = network, stimuli, as_keep(keep), checked_dtype(dtype)
         self.batch_size, self.seed, self.device = batch_size, seed, resolve_device(device)
         require_made(network)
         inputs = {"network": network.digest, "stimuli": stimuli.digest}  # before a forward can change anything
@@ -251,7 +251,8 @@ def _recordable(wanted: Sequence[Layer], patterns: str | Sequence[str], network:
     return [layer for layer in wanted if not layer.problem]
 
 
-def _checked(dtype: str) -> str:
+def checked_dtype(dtype: str) -> str:
+    """Return the name of a dtype that can be stored, or refuse it."""
     if dtype not in _DTYPES:
         raise OptionError(f"dtype={dtype!r} is not known{near(dtype, _DTYPES)}")
     return dtype
