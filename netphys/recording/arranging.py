@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -44,10 +45,22 @@ class Arrangement:
 
     unit_axes: tuple[int, ...] = (1,)
     n_windows: int = 1
-    tokens: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = field(default=(), repr=False)  # hundreds
     grid: tuple[int, int] | None = None
-    places: tuple[int, ...] = ()
+    places: tuple[int, ...] = field(default=(), repr=False)
     keys: Arrangement | None = None
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """Where each place of the grid is, in row order; () where not each of them is there just once."""
+        found = {place: position for position, place in enumerate(self.places) if place >= 0}
+        whole = self.grid is not None and len(found) == prod(self.grid) == sum(place >= 0 for place in self.places)
+        return tuple(found[place] for place in range(len(found))) if whole else ()
+
+    @cached_property
+    def patches(self) -> tuple[int, ...]:
+        """Which tokens are patches."""
+        return tuple(position for position, token in enumerate(self.tokens) if token == "patch")
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,9 @@ class Described:
     problem: str = ""
 
 
-def described(tensor: torch.Tensor, known: Companion, n_stimuli: int, function: str = "") -> Described:
+def described(
+    tensor: torch.Tensor, known: Companion, n_stimuli: int, function: str = "", *, constant: bool = False
+) -> Described:
     """Describe one raw output.
 
     Parameters
@@ -73,27 +88,46 @@ def described(tensor: torch.Tensor, known: Companion, n_stimuli: int, function: 
         How many the network was shown.
     function : str
         ``"attention"``, ``"query"``, ``"key"``, ``"value"``, whose axes are known by what they mean; else empty.
+    constant : bool
+        Whether it was computed from weights alone.
     """
-    problem = _no_activation(tensor) or _not_by_stimulus(tensor, known, n_stimuli)
+    problem = _no_activation(tensor) or ""
+    if constant and (not tensor.ndim or tensor.shape[0] != n_stimuli):
+        problem = problem or f"it is made of weights alone and does not hang on the stimuli: {tuple(tensor.shape)}"
+    problem = problem or _not_by_stimulus(tensor, known, n_stimuli)
     if problem:
         return Described(Arrangement(), ("unit",), tuple(tensor.shape[1:]) or (1,), problem)
     n_windows = tensor.shape[0] // n_stimuli
     axes, problem = _units_of(tensor, known, function)
     rest = [axis for axis in range(1, tensor.ndim) if axis not in axes]
-    keys = function == "attention" or (known.columns is not None and len(rest) == 2)
-    dims = ("query", "key") if keys else _DIMS.get(len(rest), ("",) * len(rest))
-    if n_windows > 1:
-        dims = ("window", *dims) if dims else ("token",)
-    shape = (prod(tensor.shape[axis] for axis in axes), *((n_windows,) if n_windows > 1 else ()))
-    shape = (*shape, *(tensor.shape[axis] for axis in rest))
+    sizes = [*([n_windows] if n_windows > 1 else []), *(tensor.shape[axis] for axis in rest)]
     arrangement = Arrangement(axes or (1,), n_windows)
-    if not problem and (len(rest) > 3 or (n_windows > 1 and len(rest) > 2)):
-        problem = f"it has {len(rest)} axes beside its units: {tuple(tensor.shape)}"
-    if not problem and keys:
+    n_units = prod(tensor.shape[axis] for axis in axes)
+    if problem:
+        return Described(arrangement, ("unit", *_DIMS.get(len(sizes), ())), (n_units, *sizes), problem)
+    if function == "attention" or (known.columns is not None and len(rest) in (2, 3)):
         arrangement = _attention(arrangement, known, n_stimuli, rest, tensor.shape)
-    elif not problem and rest and dims != _DIMS[3]:
-        arrangement = _placed(arrangement, known.places, n_stimuli, rest, tensor.shape, of_map=dims == _DIMS[2])
-    return Described(arrangement, ("unit", *dims), shape, problem)
+        dims: tuple[str, ...] = (*(("window",) if len(sizes) > 2 else ()), "query", "key")
+    else:
+        arrangement = _placed(arrangement, known.places, n_stimuli, rest, tensor.shape)
+        dims = _names(arrangement, sizes)
+    if len(sizes) > len(dims):  # windows along several axes
+        sizes = [prod(sizes[: 1 - len(dims)]), *sizes[1 - len(dims) :]]
+    return Described(arrangement, ("unit", *dims), (n_units, *sizes), "")
+
+
+def _names(arrangement: Arrangement, sizes: Sequence[int]) -> tuple[str, ...]:
+    """Name the axes behind the unit.
+
+    Two are rows and columns, unless their places say that they are windows and tokens in them, or windows lie in the
+    batch; more than three are windows of maps.
+    """
+    in_windows = arrangement.n_windows > 1 or bool(arrangement.tokens)
+    if len(sizes) == 2 and in_windows and (arrangement.n_windows > 1 or arrangement.grid != tuple(sizes)):
+        return ("window", "token")
+    if len(sizes) > 3 or (len(sizes) == 3 and in_windows):
+        return ("window", "y", "x")
+    return _DIMS[len(sizes)]
 
 
 def _no_activation(tensor: torch.Tensor) -> str:
@@ -138,34 +172,28 @@ def _units_of(tensor: torch.Tensor, known: Companion, function: str) -> tuple[tu
 
 
 def _placed(
-    arrangement: Arrangement,
-    places: Places | None,
-    n_stimuli: int,
-    rest: Sequence[int],
-    shape: Sequence[int],
-    *,
-    of_map: bool = False,
+    arrangement: Arrangement, places: Places | None, n_stimuli: int, rest: Sequence[int], shape: Sequence[int]
 ) -> Arrangement:
     """Add what is known of the tokens; nothing where places differ from unit to unit, or between stimuli."""
     codes = _codes(places, n_stimuli, rest, shape)
-    if codes is None or places is None:
+    if codes is None or places is None or (not rest and arrangement.n_windows == 1):
         return arrangement
     tokens, grid = tokens_of(codes), places.grid
+    own = tuple(max(code, -1) for code in codes)
+    if grid == tuple(shape[axis] for axis in rest) and own == tuple(range(len(own))):
+        return Arrangement(arrangement.unit_axes, arrangement.n_windows, (), grid)
     if not tokens:
         return arrangement
-    own = tuple(max(code, -1) for code in codes)
-    if of_map and grid == tuple(shape[axis] for axis in rest) and own == tuple(range(len(own))):
-        return Arrangement(arrangement.unit_axes, arrangement.n_windows, (), grid)
-    grid = grid if "patch" in tokens else None
-    return Arrangement(arrangement.unit_axes, arrangement.n_windows, tokens, grid, own)
+    return Arrangement(arrangement.unit_axes, arrangement.n_windows, tokens, grid if "patch" in tokens else None, own)
 
 
 def _attention(
     arrangement: Arrangement, known: Companion, n_stimuli: int, rest: Sequence[int], shape: Sequence[int]
 ) -> Arrangement:
     """Add what is known of queries and keys."""
-    queries = _placed(arrangement, known.places, n_stimuli, rest[:1], shape)
-    keys = _placed(Arrangement((), arrangement.n_windows), known.columns, n_stimuli, rest[1:], shape)
+    *windows, query, key = rest
+    queries = _placed(arrangement, known.places, n_stimuli, [*windows, query], shape)
+    keys = _placed(Arrangement((), arrangement.n_windows), known.columns, n_stimuli, [*windows, key], shape)
     return Arrangement(
         arrangement.unit_axes, arrangement.n_windows, queries.tokens, queries.grid, queries.places,
         keys if keys.tokens else None,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from netphys.recording.companions import (
     Companion,
     Places,
-    carried,
     compact,
     numbered,
     renewed,
@@ -17,11 +16,21 @@ from netphys.recording.companions import (
     spread,
     unit_axes,
     varying,
+)  # fmt: skip
+from netphys.recording.places import (
+    agreed,
+    joined,
+    mixed_over_last,
+    named,
+    on_new_map,
+    padded,
+    reduced,
+    stepped,
+    unfolded,
 )
-from netphys.recording.places import agreed, joined, mixed_over_last, named, on_new_map, padded, stepped
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 __all__ = ["Call", "followed"]
 
@@ -43,10 +52,10 @@ _RECURRENT = {"gru", "gru_cell", "lstm", "lstm_cell", "rnn_relu", "rnn_tanh", "r
 _LAST = {"bilinear", "embedding", "linear"} | _RECURRENT
 _FIRST = {"batch_norm", "fold", "group_norm", "instance_norm", "local_response_norm"}
 _OF_FEATURES = {"layer_norm", "rms_norm"}
-_MATRICES = {"__matmul__", "__rmatmul__", "addmm", "baddbmm", "bmm", "matmul", "mm"}
-_PRODUCT = _MATRICES | {"einsum", "scaled_dot_product_attention"}
 _JOIN = {"cat", "concat", "concatenate"}
-_ARITHMETIC = {"__rsub__", "__rdiv__", "add", "sub", "mul", "div", "true_divide", "where", "addcmul", "lerp", "maximum", "minimum"}
+_ARITHMETIC = {
+    "__rdiv__", "__rsub__", "add", "addcmul", "div", "lerp", "maximum", "minimum", "mul", "sub", "true_divide", "where",
+}  # fmt: skip
 _MAPS = ("conv2d", "conv_transpose2d", "pool2d", "interpolate", "upsample", "pixel_shuffle", "pixel_unshuffle")
 _UNKNOWN = {"inner", "outer", "tensordot"}
 _SCRAMBLE = ("sort", "argsort", "msort", "topk", "fft_")  # what stands behind them is no place
@@ -96,7 +105,7 @@ def followed(call: Call, outputs: Sequence[Any]) -> list[Companion]:
     if call.name in _REDUCE and own and outputs[0].shape != call.first.shape:
         return [_reduced(call, own)] * len(outputs)  # values and indices of max share one
     if call.name == "multi_head_attention_forward":
-        return [_attended(call, each, index) for index, each in enumerate(outputs)]
+        return [attended(call, each, index) for index, each in enumerate(outputs)]
     return [_made(call, each, index) for index, each in enumerate(outputs)]
 
 
@@ -122,8 +131,10 @@ def _reshaped(known: Companion, shape: Sequence[int]) -> Companion:
     def new(companion: Any) -> Any:
         return None if companion is None else slim(companion.reshape(shape))
 
-    places, columns = (None if each is None else Places(new(each.of), each.grid) for each in (known.places, known.columns))
-    return Companion(new(known.units), places, columns, new(known.stimuli))
+    def placed(places: Places | None) -> Places | None:
+        return None if places is None else Places(new(places.of), places.grid)
+
+    return Companion(new(known.units), placed(known.places), placed(known.columns), new(known.stimuli))
 
 
 def _replayed(call: Call, values: Sequence[Any], n_outputs: int) -> list[Any]:
@@ -195,18 +206,15 @@ def _reduced(call: Call, own: Companion) -> Companion:
             return None
         return slim(companion.amax(tuple(summed), keepdim=keep))
 
-    def place(places: Places | None) -> Places | None:
-        found = None if places is None else left(places.of)
-        return None if places is None or found is None else Places(found, places.grid)
-
     units = None if own.units is None else slim(own.units.amax(tuple(summed), keepdim=keep))
-    return Companion(units, place(own.places), place(own.columns), left(own.stimuli))
+    places, columns = (reduced(each, tuple(summed), keepdim=keep) for each in (own.places, own.columns))
+    return Companion(units, places, columns, left(own.stimuli))
 
 
 def _made(call: Call, output: Any, index: int) -> Companion:
     """Find what is known of what a function computed."""
-    if call.name in _PRODUCT:
-        return _product(call, output)
+    if call.name in PRODUCTS:
+        return product(call, output)
     stimuli = None if index and call.name in _RECURRENT else _stimuli(call, output)
     return Companion(_units(call, output), _places(call, output), _columns(call, output), stimuli)
 
@@ -226,10 +234,14 @@ def _stimuli(call: Call, output: Any) -> Any:
             own = compact(own).reshape(-1, *([1] * (output.ndim - 1)))
         own = spread(own, output.shape) if own is not None and own.ndim == output.ndim else None
         if own is not None and (varying(own) or tensor.shape[0] == 1):
-            if found is not None and (varying(found) != varying(own) or not bool((compact(found) == compact(own)).all())):
+            if found is not None and not _equal(found, own):
                 return None
             found = own
     return found
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return varying(one) == varying(other) and bool((compact(one) == compact(other)).all())
 
 
 def _units(call: Call, output: Any) -> Any:
@@ -302,6 +314,10 @@ def _places(call: Call, output: Any) -> Places | None:
         return mixed_over_last(given, output.shape)
     if any(each in name for each in _MAPS):
         return on_new_map(given, output.shape)
+    if name == "unfold":
+        defaults = (("kernel_size", None), ("dilation", 1), ("padding", 0), ("stride", 1))
+        values = [call.argument(1 + place, key) for place, (key, _) in enumerate(defaults)]
+        return unfolded(given, [d if v is None else v for v, (_, d) in zip(values, defaults)], output.shape)
     if name == "pad":
         return _padded(call, given, output)
     if name in _JOIN:
@@ -347,110 +363,3 @@ def _columns(call: Call, output: Any) -> Places | None:
         return None
     of = spread(known[0].of, output.shape)
     return None if of is None else Places(of, known[0].grid)
-
-
-def _product(call: Call, output: Any) -> Companion:
-    """Find what is known of a matrix product, einsum or attention."""
-    operands, letters, wanted = _letters(call, output)
-    if not operands:
-        return Companion()
-    known = [call.of(each) for each in operands]
-    rows = [_carried_places(each.places, own, wanted, output) for each, own in zip(known, letters)]
-    weights = [_is_weight(each, companion) for each, companion in zip(operands, known)]
-    found = [index for index, each in enumerate(rows) if each is not None and not weights[index]]
-    row = found[0] if found else None
-    columns = None
-    if row is not None and call.name != "scaled_dot_product_attention":
-        own = [wanted.index(letter) for letter in wanted if letter not in letters[row]]
-        others = [rows[each] for each in found[1:]]
-        columns = next((each for each in others if each and set(varying(each.of)) & set(own)), None)
-    stimuli = [carried(each.stimuli, own, wanted, output.shape) for each, own in zip(known, letters)]
-    return Companion(
-        _product_units(operands, known, letters, wanted, output, call.name == "scaled_dot_product_attention"),
-        None if row is None else rows[row],
-        columns,
-        next((each for each in stimuli if each is not None), None),
-    )
-
-
-def _product_units(
-    operands: Sequence[Any],
-    known: Sequence[Companion],
-    letters: Sequence[str],
-    wanted: str,
-    output: Any,
-    attention: bool,
-) -> Any:
-    """Find the units of a product: weights make new ones, attention averages those of its values."""
-    given = [carried(each.units, own, wanted, output.shape) for each, own in zip(known, letters)]
-    if attention:
-        return given[-1] if given[-1] is not None else None
-    telling = [each for each in given if each is not None and varying(each)]
-    for each in reversed(telling):
-        if all(set(varying(other)) <= set(varying(each)) for other in telling):
-            return each
-    if telling:
-        return None
-    weights = [own for each, companion, own in zip(operands, known, letters) if _is_weight(each, companion)]
-    others = {letter for own in letters if own not in weights for letter in own}
-    new = [wanted.index(each) for own in weights for each in own if each in wanted and each not in others]
-    mixed = [
-        carried(each.units, own, wanted, output.shape, mixed=True)
-        for each, own in zip(known, letters) if each.units is not None
-    ]  # fmt: skip
-    if len(new) == 1:
-        heads = mixed[0] if mixed and mixed[0] is not None else None
-        return numbered(output.shape, new[0]) if heads is None else renewed(heads, output.shape, new[0])
-    return mixed[0] if mixed and not weights else None
-
-
-def _is_weight(tensor: Any, known: Companion) -> bool:
-    """Tell whether an operand is a matrix of weights and no activation."""
-    import torch
-
-    if isinstance(tensor, torch.nn.Parameter):
-        return True
-    return known.stimuli is None and known.units is None and (tensor.ndim == 2 or (bool(known) and tensor.ndim == 3))
-
-
-def _letters(call: Call, output: Any) -> tuple[list[Any], list[str], str]:
-    """Name the axes of the factors of a product and of its result; empty where they cannot be named."""
-    import torch
-
-    tensors = [each for each in call.tensors if isinstance(each, torch.Tensor)]
-    if call.name == "einsum":
-        equation = call.args[0] if isinstance(call.args[0], str) else ""
-        left, arrow, wanted = equation.replace(" ", "").partition("->")
-        letters = left.split(",")
-        named_all = bool(arrow) and "." not in equation and len(letters) == len(tensors)
-        return (tensors, letters, wanted) if named_all else ([], [], "")
-    batch = "abcdefgh"
-    if call.name == "scaled_dot_product_attention":
-        tensors = [call.argument(place, name) for place, name in enumerate(("query", "key", "value"))]
-        ends, last = ["ix", "jx", "jy"], "iy"
-    else:
-        start = call.name in ("addmm", "baddbmm")
-        tensors = tensors[start : start + 2][:: -1 if call.name == "__rmatmul__" else 1]
-        ends, last = ["ij", "jk"], "ik"
-    if len(tensors) != len(ends) or any(each.ndim < 2 or each.ndim > 10 for each in tensors) or output.ndim < 2:
-        return [], [], ""
-    prefix = batch[8 - (output.ndim - 2) :]
-    letters = [prefix[len(prefix) - (each.ndim - 2) :] + end for each, end in zip(tensors, ends)]
-    return tensors, letters, prefix + last
-
-
-def _carried_places(given: Places | None, own: str, wanted: str, output: Any) -> Places | None:
-    of = None if given is None else carried(given.of, own, wanted, output.shape)
-    return None if of is None or given is None else Places(of, given.grid)
-
-
-def _attended(call: Call, output: Any, index: int) -> Companion:
-    """What torch's own multi-head attention returned: (query, stimulus, unit), and weights (stimulus, ..., key)."""
-    query, key = call.of(call.argument(0, "query")), call.of(call.argument(1, "key"))
-    own, others, wanted = ("qne", "kne", "qne") if index == 0 else ("qne", "kne", "nhqk" if output.ndim == 4 else "nqk")
-    if output.ndim != len(wanted):
-        return Companion(numbered(output.shape, -1) if index == 0 else None)
-    units = numbered(output.shape, -1) if index == 0 else numbered(output.shape, 1) if output.ndim == 4 else None
-    columns = _carried_places(key.places, others, wanted, output) if index else None
-    stimuli = carried(query.stimuli, own, wanted, output.shape)
-    return Companion(units, _carried_places(query.places, own, wanted, output), columns, stimuli)

@@ -7,7 +7,8 @@ else into the batch dimension (windows, frames) is recognised.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from netphys.errors import RecordingError
@@ -35,8 +36,9 @@ N_PROBE = 3  # stimuli of the probing forward; a recording in batches of three i
 class Layer:
     """One output of one call of one module, or of a function.
 
-    `shape` is without the batch, in the order of `dims`, which are those of a recording:
-    ``("unit",)``, ``("unit", "y", "x")``, ``("unit", "token")`` or ``("unit", "time", "y", "x")``.
+    `shape` is without the batch, in the order of `dims`, which are those of a recording: ``unit``, then nothing,
+    ``y x``, ``token``, ``time y x``, ``window token`` or ``window y x`` (parts of a stimulus that the network looks at
+    apart), ``query key`` or ``window query key`` (attention weights).
     `path` is that of the module that returned it, or that finished before its function; `key` is the name without
     `suffix`: what returned it. `arrangement` tells how the raw output becomes that.
     """
@@ -62,6 +64,17 @@ class Layer:
     def moved(self) -> bool:
         """Whether units are elsewhere than in axis 1 of the raw output, or parts of a stimulus in its batch."""
         return self.arrangement.unit_axes != (1,) or self.arrangement.n_windows > 1
+
+    @cached_property
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns of the layer as a map of the image; None where it is none, or its places are not known."""
+        known = self.arrangement
+        if known.places:
+            return known.grid if known.order and known.keys is None and "query" not in self.dims else None
+        if self.dims != ("unit", "y", "x"):
+            return None
+        sides = (self.shape[1], self.shape[2])
+        return sides if not self.moved or known.grid == sides or sides == (1, 1) else None
 
     @property
     def n_units(self) -> int:
@@ -111,7 +124,8 @@ def probe_layers(network: Network, values: Any, device: Any = "cpu") -> list[Lay
         )
     if not found:
         raise RecordingError(f"{network.name} has no module whose output could be recorded")
-    return found
+    kept = (layer for layer in found if layer.key not in tap.repeats)
+    return [replace(layer, index=index) for index, layer in enumerate(kept)]
 
 
 def _describe(

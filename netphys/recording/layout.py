@@ -1,11 +1,11 @@
 """Which axis of an activation holds the units, followed through a forward instead of guessed from a module's class.
 
-Each tensor that passes through a forward has a companion (:mod:`netphys.recording.companions`): of each of its elements
-the number of the unit, the place of the picture, and the stimulus that it belongs to. Convolutions and norms of channels
-make units along axis 1, dense layers, norms over features, embeddings and attention along the last. What only moves
-elements (permute, reshape, split, shuffle; functional or not) moves the companion in the same way, so that windows,
-heads, channels-last blocks and channel shuffles come out right. What keeps the shape keeps the companion. Where nothing
-is known (a transform, two parents that disagree) nothing is said.
+Each tensor that passes through a forward has a companion (:mod:`netphys.recording.companions`): the number of the unit,
+the place of the picture, and the stimulus that each of its elements belongs to. Convolutions and norms of channels make
+units along axis 1, dense layers, norms over features, embeddings and attention along the last. What only moves elements
+(permute, reshape, split, shuffle; functional or not) moves the companion in the same way, so that windows, heads,
+channels-last blocks and channel shuffles come out right. What keeps the shape keeps the companion. Where nothing is
+known (a transform, two parents that disagree) nothing is said.
 """
 
 from __future__ import annotations
@@ -44,8 +44,11 @@ class Layout:
         self._module = module
         self._companions: Any = WeakTensorKeyDictionary()
         self._parameters: Any = WeakTensorKeyDictionary()
+        self._constant: Any = WeakTensorKeyDictionary()  # what does not hang on the images, and its version
         for name, parameter in module.named_parameters():
             self._parameters[parameter] = name
+        for each in [*module.parameters(), *module.buffers()]:
+            self._constant[each] = _version(each)
         self.show(images)
         self._mode = _mode(self._follow)
         self._handles: list[Any] = []
@@ -82,7 +85,11 @@ class Layout:
     def described(self, tensor: torch.Tensor, n_stimuli: int, function: str = "") -> Described:
         """Say how a raw output becomes (stimulus, unit, ...): :func:`netphys.recording.arranging.described`."""
         with self._pausing():
-            return described(tensor, self.companion(tensor), n_stimuli, function)
+            return described(tensor, self.companion(tensor), n_stimuli, function, constant=self._is_constant(tensor))
+
+    def _is_constant(self, tensor: torch.Tensor) -> bool:
+        """Tell whether a tensor was made of nothing but weights and constants, and not written to since."""
+        return tensor in self._constant and self._constant[tensor] == _version(tensor)
 
     @contextmanager
     def _pausing(self) -> Iterator[None]:
@@ -102,7 +109,7 @@ class Layout:
         return found
 
     def _inherit(self, _: Any, inputs: Any, output: Any) -> None:
-        """Take for what a leaf computed unseen (scripted, an own autograd function) what an input alike is known for."""
+        """Take what a leaf computed unseen (scripted, an own autograd function) for the same as an input alike."""
         for _, each in tensors_in(output):
             if each.ndim > 2 and each not in self._companions:
                 alike = (given for _, given in tensors_in(inputs) if given.shape == each.shape)
@@ -117,6 +124,7 @@ class Layout:
             return
         tensors = list(_tensors([args, kwargs]))
         known = {id(each): found for each in tensors if (found := self._known(each)) is not None}
+        constant = all(self._is_constant(each) for each in tensors)
         companions = followed(Call(func, _name_of(func), args, kwargs, tensors, known), outputs)
         for index, output in enumerate(outputs):
             found = _fitting(companions[index], output.shape) if index < len(companions) else Companion()
@@ -124,6 +132,14 @@ class Layout:
                 self._companions[output] = found
             else:
                 self._companions.pop(output, None)
+            if constant:
+                self._constant[output] = _version(output)
+            else:
+                self._constant.pop(output, None)
+
+
+def _version(tensor: torch.Tensor) -> int:
+    return 0 if tensor.is_inference() else int(tensor._version)
 
 
 def _mode(follow: Callable[..., None]) -> Any:

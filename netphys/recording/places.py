@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any
 from netphys.recording.companions import Places, compact, narrowed, numbered, slim, spread, varying
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 __all__ = [
     "KINDS", "agreed", "joined", "kind_of", "mixed_over_last", "named", "of_parameter", "of_picture", "on_new_map",
-    "padded", "stepped", "tokens_of",
+    "padded", "reduced", "stepped", "tokens_of", "unfolded",
 ]  # fmt: skip
 
 KINDS = ("cls", "register", "distillation", "extra")
 _NOWHERE, _UNKNOWN, _FIRST_KIND = -1, -2, -3
+_NO_PLACE = 2**31 - 1
 _NAMES = {"cls": r"cls|class", "register": r"(^|_)reg(_|$)|register", "distillation": r"(^|_)dist(_|$)|distil"}
 
 
@@ -61,14 +62,17 @@ def of_picture(shape: Sequence[int]) -> Places:
 def on_new_map(given: Places | None, shape: Sequence[int]) -> Places | None:
     """Places behind a convolution, a pooling or a resizing of (n, unit, y, x): in row order of the new map.
 
-    Known only where the old map was in row order; a convolution inside windows that keeps their size keeps the places.
+    Known only where the old map was in row order; a convolution inside windows that keeps their size, or inside
+    patches, keeps the places.
     """
     if given is None or len(shape) != 4 or given.of.ndim != 4:
         return None
     if _in_order(given, (2, 3)):
         return of_picture(shape)
-    same = given.of.shape[0] == shape[0] and given.of.shape[2:] == tuple(shape[2:]) and 1 not in varying(given.of)
-    return _shaped(given, shape) if same and not _patchless(given) else None
+    if given.of.shape[0] != shape[0] or 1 in varying(given.of) or _patchless(given):
+        return None
+    inside_one = not {2, 3} & set(varying(given.of))  # each window is one patch
+    return _shaped(given, shape) if inside_one or given.of.shape[2:] == tuple(shape[2:]) else None
 
 
 def stepped(given: Places, moved: Any, axes: Sequence[int]) -> Places | None:
@@ -94,11 +98,37 @@ def mixed_over_last(given: Places | None, shape: Sequence[int]) -> Places | None
         return None
     if given.of.ndim - 1 not in varying(given.of):
         return _shaped(given, shape)
-    small = compact(given.of)
-    inside = small.masked_fill(small < 0, 2**31 - 1).amin(-1, keepdim=True)
-    first = small.amin(-1, keepdim=True).where(inside == 2**31 - 1, inside)
-    found = spread(slim(first), shape)
+    found = spread(slim(_first_place(compact(given.of), (-1,), keepdim=True)), shape)
     return _condensed(Places(found, given.grid)) if found is not None and varying(found) else None
+
+
+def reduced(given: Places | None, axes: Sequence[int], *, keepdim: bool) -> Places | None:
+    """Places of what is left when axes are summed over: the first of those that are taken together.
+
+    Known where that leaves whole rows and columns of a coarser grid (pooled windows); of all places together none is.
+    """
+    if given is None:
+        return None
+    if not set(axes) & set(varying(given.of)):
+        return Places(slim(given.of.amax(tuple(axes), keepdim=keepdim)), given.grid)
+    small = compact(given.of)
+    found = slim(_first_place(small, tuple(axes), keepdim=keepdim).expand(_without(given.of.shape, axes, keepdim)))
+    return _condensed(Places(found, given.grid), whole=True) if varying(found) else None
+
+
+def unfolded(given: Places | None, call: Sequence[Any], shape: Sequence[int]) -> Places | None:
+    """Places of blocks cut out of a map (n, unit, y, x), as torch's ``unfold`` numbers them: in row order.
+
+    `call` holds kernel size, dilation, padding and stride.
+    """
+    if given is None or given.of.ndim != 4 or len(shape) != 3 or not _in_order(given, (2, 3)):
+        return None
+    kernel, dilation, padding, stride = ((each, each) if isinstance(each, int) else tuple(each) for each in call)
+    grid = [
+        (given.of.shape[2 + axis] + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1) // stride[axis] + 1
+        for axis in (0, 1)
+    ]
+    return Places(slim(numbered(shape, 2).clamp(min=0)), (grid[0], grid[1])) if grid[0] * grid[1] == shape[2] else None
 
 
 def padded(given: Places | None, pad: Sequence[int], shape: Sequence[int]) -> Places | None:
@@ -141,19 +171,18 @@ def joined(parts: Sequence[tuple[Places | None, Sequence[int]]], axis: int) -> P
 def agreed(parents: Sequence[Places], values: Sequence[Any] | None = None) -> Places | None:
     """Find the places of what was computed element by element: parents that know patches win, then named tokens.
 
-    None where those that know most disagree.
+    Where some know each patch once and others do not (a coarser map laid out over it), the former win. None where those
+    that know most disagree. Padding takes the token to which it is added.
     """
-    import torch
-
     values = [each.of for each in parents] if values is None else values
-    ranked = [(_rank(each), each.grid, value) for each, value in zip(parents, values)]
-    best = max((rank for rank, _, _ in ranked), default=0)
-    first, *others = [(grid, value) for rank, grid, value in ranked if rank == best] or [(None, None)]
-    if first[1] is None:
-        return None
-    empty = best < 2  # no patch, so that no grid says anything
-    same = all((empty or grid == first[0]) and _same(first[1], value, torch) for grid, value in others)
-    return Places(first[1], first[0]) if same else None
+    ranked = [(_rank(each), Places(value, each.grid)) for each, value in zip(parents, values)]
+    best = max((rank for rank, _ in ranked), default=0)
+    known = [places for rank, places in ranked if rank == best]
+    joint = _merged(known, with_grid=best > 1) if known else None
+    if joint is None and best > 1:
+        telling = [each for each in known if _patches_once(each)]
+        joint = _merged(telling, with_grid=True) if telling else None
+    return joint
 
 
 def tokens_of(codes: Sequence[int]) -> tuple[str, ...]:
@@ -170,11 +199,27 @@ def named(places: Places) -> str:
     return "patch" if _rank(places) > 1 else ("extra", "token")[_rank(places)]
 
 
-def _same(one: Any, other: Any, torch: Any) -> bool:
-    if one.shape != other.shape:
-        return False
-    one, other = compact(one), compact(other)
-    return one.shape == other.shape and bool(torch.equal(one, other))
+def _merged(known: Sequence[Places], *, with_grid: bool) -> Places | None:
+    """Join places that agree, padding aside; without a patch no grid says anything."""
+    first, *others = known
+    found = first.of
+    for each in others:
+        if (with_grid and each.grid != first.grid) or each.of.shape != found.shape:
+            return None
+        one, other = compact(found), compact(each.of)
+        if one.shape == other.shape and bool((one == other).all()):
+            continue
+        joint = one.where(one != _NOWHERE, other)
+        if not bool(((joint == other) | (other == _NOWHERE)).all()):
+            return None
+        found = slim(joint.expand(found.shape))
+    return Places(found, first.grid)
+
+
+def _patches_once(places: Places) -> bool:
+    inside = compact(places.of)
+    inside = inside[inside >= 0]
+    return len(inside.unique()) == len(inside)
 
 
 def _rank(places: Places) -> int:
@@ -213,8 +258,18 @@ def _in_order(given: Places, axes: Sequence[int], *, padding: bool = False) -> b
     return tuple(found.shape) == given.grid and bool((found.flatten() == of_picture(given.grid).of.flatten()).all())
 
 
-def _condensed(given: Places) -> Places | None:
-    """Number anew what is left of a grid, if it is whole rows and columns of a coarser one."""
+def _first_place(small: Any, axes: tuple[int, ...], *, keepdim: bool) -> Any:
+    """Return the smallest place along some axes; a code below 0 where there is none."""
+    inside = small.masked_fill(small < 0, _NO_PLACE).amin(axes, keepdim=keepdim)
+    return small.amin(axes, keepdim=keepdim).where(inside == _NO_PLACE, inside)
+
+
+def _without(shape: Sequence[int], axes: Sequence[int], keepdim: bool) -> list[int]:
+    return [1 if axis in axes else size for axis, size in enumerate(shape) if keepdim or axis not in axes]
+
+
+def _condensed(given: Places, *, whole: bool = False) -> Places | None:
+    """Number anew what is left of a grid, if it is whole rows and columns of a coarser one; else `given`, or None."""
     import torch
 
     small = compact(given.of)
@@ -223,7 +278,7 @@ def _condensed(given: Places) -> Places | None:
         return given
     rows, columns = (inside // given.grid[1]).unique(), (inside % given.grid[1]).unique()
     if len(rows) * len(columns) != len(inside):
-        return given
+        return None if whole else given
     ranks = torch.arange(len(inside), dtype=torch.int32)
     found = ranks[torch.searchsorted(inside, small.clamp(min=0).long()).clamp(max=len(inside) - 1)]
     return Places(found.where(small >= 0, small).expand(given.of.shape), (len(rows), len(columns)))

@@ -95,8 +95,8 @@ def test_tokens_of_a_vision_transformer() -> None:
     with torch.no_grad(), netphys.hooks(network, layers[1]) as tape:
         network.module(network.prepare(shown.images([0])))
     assert np.array_equal(block.values[0], tape[layers[1]][0].T.numpy())
-    with pytest.raises(RecordingError, match="holds tokens, which have no centre; say keep='mean' or 'all'"):
-        netphys.record(network, shown, layers=layers[1], keep="centre", batch_size=1)
+    centre = netphys.record(network, shown, layers=layers[1], keep="centre", batch_size=1).array(layers[1])
+    assert np.array_equal(centre, block.values[:, :, 1 + 7 * 14 + 7])  # behind the class token
 
 
 def test_video_and_sequences_have_their_axes() -> None:

@@ -117,10 +117,24 @@ def _pca(_: str, query: Query) -> Keep:
     return PCA.from_query(query)
 
 
+def _cls(_: str, __: Query) -> Keep:
+    from netphys.recording.keep.tokens import Cls
+
+    return Cls()
+
+
+def _patches(_: str, __: Query) -> Keep:
+    from netphys.recording.keep.tokens import Patches
+
+    return Patches()
+
+
 _MAKERS: dict[str, Callable[[str, Query], Keep]] = {
     **dict.fromkeys(("all", "mean", "max", "centre", "pooled"), _of_maps),
     "window": _window,
     "projection": _projection,
     "pca": _pca,
+    "cls": _cls,
+    "patches": _patches,
 }
 KEEPS = tuple(_MAKERS)

@@ -1,10 +1,15 @@
 """What is kept of a map: ``all`` positions, their ``mean`` or ``max``, the ``centre`` one, or a ``pooled`` grid.
 
+Tokens of a network that cuts the image into patches are laid out in the grid of the patches, windows are put back where
+they were cut out: ``centre`` and ``pooled`` are of that map. ``mean`` and ``max`` are over its patches: class tokens,
+registers and padding are left out where tokens can be told apart; where they cannot, and where there is no patch among
+them, over all.
+
 ``pooled`` averages a map over the cells of a grid of s x s, s the largest power of two with units x s x s <= 512 that
 is no larger than the map: 512 numbers, or one a unit where there are more; what a probe needs of a layer that knows
-places. Sides that s does not divide have cells that overlap by a position (torch's adaptive average pooling). What is
-no map (unit, y, x) of units first has no grid: of tokens, clips, and layers with units last ``pooled`` keeps the mean,
-of a dense layer all.
+places. Sides that s does not divide have cells that overlap by a position (torch's adaptive average pooling). Of what
+is no map of the image (clips, attention weights, tokens whose places are not known) ``pooled`` keeps the mean, of a
+dense layer all.
 
 Reductions are computed inside the hook, before anything can overwrite the activation, and need no copy of it.
 """
@@ -21,7 +26,7 @@ from netphys.recording.layers import Layer
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["OfMaps", "grid_side", "reduce_map", "units_first"]
+__all__ = ["OfMaps", "as_map", "grid_side", "patches_of", "reduce_map", "taken", "units_first"]
 
 _POOLED = 512  # numbers of a layer that pooling keeps at most, unless the layer has more units
 
@@ -46,6 +51,9 @@ class OfMaps:
 
     def reduce(self, activation: torch.Tensor, layer: Layer) -> torch.Tensor:
         """Reduce (stimulus, unit, ...) to (stimulus, *shape)."""
+        if activation.ndim > 2 and layer.arrangement.places and self.address != "all":
+            laid_out = self.address in ("centre", "pooled") and layer.grid is not None
+            activation = as_map(activation, layer) if laid_out else patches_of(activation, layer)
         return reduce_map(activation, self.address, kept_shape(layer, self.address))
 
     def measured(self, layer: Layer) -> Mapping[str, Any]:
@@ -62,7 +70,9 @@ class OfMaps:
 
 def kept_dims(layer: Layer, keep: str) -> tuple[str, ...]:
     """Names of the axes that are kept, behind ``stimulus``."""
-    return layer.dims if keep == "all" or (keep == "pooled" and _has_grid(layer)) else layer.dims[:1]
+    if keep == "pooled" and layer.grid is not None:
+        return ("unit", "y", "x")
+    return layer.dims if keep == "all" else layer.dims[:1]
 
 
 def kept_shape(layer: Layer, keep: str) -> tuple[int, ...]:
@@ -71,17 +81,18 @@ def kept_shape(layer: Layer, keep: str) -> tuple[int, ...]:
     Raises
     ------
     RecordingError
-        If tokens have no centre.
+        If there is no centre.
     """
-    if keep == "centre" and "token" in layer.dims:
-        raise RecordingError(f"layer {layer.name!r} holds tokens, which have no centre; say keep='mean' or 'all'")
-    if keep == "centre" and layer.moved:
-        raise RecordingError(
-            f"layer {layer.name!r} has units last, its places may be windows or heads; say keep='mean' or 'all'"
-        )
-    if keep == "pooled" and _has_grid(layer):
-        side = grid_side(*layer.shape)
+    if keep == "pooled" and layer.grid is not None:
+        side = grid_side(layer.shape[0], *layer.grid)
         return (layer.shape[0], side, side)
+    has_centre = layer.dims == ("unit",) or layer.grid is not None or ("time" in layer.dims and not layer.moved)
+    if keep == "centre" and not has_centre:
+        axes = ", ".join(layer.dims)
+        raise RecordingError(
+            f"layer {layer.name!r} ({axes}) has no centre: where in the image its positions are is not known; "
+            "say keep='mean' or 'all'"
+        )
     return layer.shape if keep == "all" else layer.shape[:1]
 
 
@@ -99,29 +110,49 @@ def grid_side(n_units: int, height: int, width: int) -> int:
     return side
 
 
-def _has_grid(layer: Layer) -> bool:
-    """Tell whether places of a layer are places in the image: windows and heads are not."""
-    return layer.dims == ("unit", "y", "x") and not layer.moved
-
-
 def units_first(activation: torch.Tensor, layer: Layer) -> torch.Tensor:
     """View an activation as (stimulus, unit, ...), however the network arranges it.
 
     Units may be last, lie along several axes (heads and their features), or not have an axis of their own; windows
-    may be folded into the batch.
+    may be folded into the batch, or lie along several axes.
     """
-    if activation.ndim == 1:
+    if layer.moved:
+        axes, n_windows = layer.arrangement.unit_axes, layer.arrangement.n_windows
+        if activation.ndim == 1:
+            activation = activation[:, None]
+        if n_windows > 1:
+            activation, axes = activation.unflatten(0, (-1, n_windows)), tuple(axis + 1 for axis in axes)
+        activation = activation.movedim(axes, tuple(range(1, 1 + len(axes))))
+        activation = activation.flatten(1, len(axes)) if len(axes) > 1 else activation
+    elif activation.ndim == 1:
         return activation[:, None]
-    if not layer.moved:
+    n_more = activation.ndim - 1 - len(layer.shape)
+    return activation.flatten(2, 2 + n_more) if n_more > 0 else activation
+
+
+def as_map(activation: torch.Tensor, layer: Layer) -> torch.Tensor:
+    """Lay an activation (stimulus, unit, ...) out as the map that it is: (stimulus, unit, y, x), see ``Layer.grid``."""
+    if not layer.arrangement.places or layer.grid is None:
         return activation
-    arrangement = layer.arrangement
-    if arrangement.n_windows > 1:
-        activation = activation.unflatten(0, (-1, arrangement.n_windows))
-        axes = tuple(axis + 1 for axis in arrangement.unit_axes)
-    else:
-        axes = arrangement.unit_axes
-    moved = activation.movedim(axes, tuple(range(1, 1 + len(axes))))
-    return moved.flatten(1, len(axes)) if len(axes) > 1 else moved
+    return taken(activation.flatten(2), layer.arrangement.order).unflatten(2, layer.grid)
+
+
+def patches_of(activation: torch.Tensor, layer: Layer) -> torch.Tensor:
+    """Leave out tokens that are no patches, as (stimulus, unit, patch); as it is where they cannot be told apart."""
+    tokens, patches = layer.arrangement.tokens, layer.arrangement.patches
+    if not patches or len(patches) == len(tokens) or "query" in layer.dims:
+        return activation
+    return taken(activation.flatten(2), patches)
+
+
+def taken(activation: torch.Tensor, positions: tuple[int, ...]) -> torch.Tensor:
+    """Take some of the positions of (stimulus, unit, position), without a copy where they follow each other."""
+    import torch
+
+    first = positions[0]
+    if positions[-1] - first + 1 == len(positions) and positions == tuple(range(first, first + len(positions))):
+        return activation.narrow(2, first, len(positions))
+    return activation.index_select(2, torch.tensor(positions, device=activation.device))
 
 
 def reduce_map(activation: torch.Tensor, keep: str, shape: tuple[int, ...] = ()) -> torch.Tensor:
