@@ -85,7 +85,7 @@ def measure(
     >>> from netphys.recording.sinks import Moments, Quantiles
     >>> sinks = [Moments(), Quantiles(q=0.995)]
     >>> measure("netphys:gabor_energy", "world:scenes?n=5", layers="energy", sinks=sinks)[1]
-    QuantilesResult(netphys:gabor_energy: 1 layer x 5 stimuli, q = 0.995, rank error <= 0.00059 (99%))
+    QuantilesResult(netphys:gabor_energy: 1 layer x 5 stimuli, q = 0.995, exact)
     """
     if not sinks:
         raise OptionError("sinks=[]: nothing would be measured; give at least one, say Moments()")

@@ -111,7 +111,7 @@ class GramResult:
         length = np.sqrt(np.diag(matrix))
         with np.errstate(invalid="ignore", divide="ignore"):
             cosines = matrix / np.outer(length, length)
-        image = ax.imshow(cosines, cmap="viridis", vmin=min(0.0, float(np.nanmin(cosines))), vmax=1.0)
+        image = ax.imshow(cosines, cmap="viridis", vmax=1.0)
         ax.figure.colorbar(image, ax=ax, label="cosine")
         ax.set(xlabel="stimulus", ylabel="stimulus", title=layer or self.layers[0])
         return ax

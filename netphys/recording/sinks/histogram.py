@@ -76,7 +76,7 @@ class HistogramResult:
             style = "-" if at < len(COLOURS) else "--"
             ax.stairs(density, self.edges, color=COLOURS[at % len(COLOURS)], linestyle=style, label=name)
         ax.set(xlabel="activation (a.u.)", ylabel="density", yscale="log", xlim=(self.edges[0], self.edges[-1]))
-        ax.legend(frameon=False, title="layer")
+        ax.legend(frameon=False, title="layer", loc="upper left", bbox_to_anchor=(1.0, 1.0))  # curves fill the axes
         return ax
 
 

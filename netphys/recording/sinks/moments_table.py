@@ -85,5 +85,7 @@ class MomentsResult:
             ax.fill_between(range(len(names)), low, high, color=colour, alpha=0.2, lw=0)
         ax.set_xticks(range(len(names)), names, rotation=90 if len(names) > 5 else 0)
         ax.set(xlabel="layer", ylabel="activation (a.u.)")
-        ax.legend(frameon=False, title="median unit; band: 5 to 95 % of units")
+        # above the axes: bands fill them
+        title = "median unit; band: 5 to 95 % of units"
+        ax.legend(frameon=False, title=title, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
         return ax

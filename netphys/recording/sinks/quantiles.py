@@ -83,10 +83,12 @@ class QuantilesResult:
             low, middle, high = np.array(spread).T
             colour = COLOURS[column % len(COLOURS)]
             ax.plot(range(len(names)), middle, color=colour, marker="o", ms=3, label=f"q = {q:g}")
-            ax.fill_between(range(len(names)), low, high, color=colour, alpha=0.2, lw=0)
+            ax.fill_between(range(len(names)), low, high, color=colour, alpha=0.15, lw=0)
         ax.set_xticks(range(len(names)), names, rotation=90 if len(names) > 5 else 0)
         ax.set(xlabel="layer", ylabel="activation (a.u.)")
-        ax.legend(frameon=False, title="median unit;\nband: 5 to 95 % of units")
+        # above the axes: bands fill them
+        title = "median unit; band: 5 to 95 % of units"
+        ax.legend(frameon=False, title=title, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(4, len(self.q)))
         return ax
 
 
