@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["PCA"]
 
 _BLOCK = 65536  # numbers of a stimulus that are centred at a time
+_ROWS = 32  # stimuli of a matrix product, filled up: products choose their order of sums by the number of rows
 
 
 class PCA:
@@ -166,13 +167,8 @@ class PCA:
         """Reduce (stimulus, unit, ...) to (stimulus, component)."""
         import torch
 
-        mean, components, offset = self._on(activation.device, layer.name)
         values = self._before.reduce(activation.detach(), layer)
-        scores = torch.zeros((len(values), self.k), device=activation.device)
-        for first, block in flat_blocks(values, _BLOCK):
-            last = first + block.shape[1]
-            scores.addmm_((block - mean[first:last]).float(), components[first:last])
-        return scores - offset
+        return torch.cat([self._scores(part, layer.name) for part in values.split(_ROWS)])
 
     def measured(self, layer: Layer) -> Mapping[str, Any]:
         """Say what the components explain of the fit: ``explained_variance``, its ratios, and their sum."""
@@ -199,6 +195,20 @@ class PCA:
         if layer not in self._principal:
             self._principal[layer] = principal_components(self.fit, layer, self.k)
         return self._principal[layer]
+
+    def _scores(self, values: torch.Tensor, layer: str) -> torch.Tensor:
+        """Return the components' scores of at most `_ROWS` stimuli."""
+        import torch
+
+        n, device = len(values), values.device
+        mean, components, offset = self._on(device, layer)
+        scores = torch.zeros((_ROWS, self.k), device=device)
+        for first, block in flat_blocks(values, _BLOCK):
+            last = first + block.shape[1]
+            centred = torch.zeros((_ROWS, last - first), device=device)
+            centred[:n] = block - mean[first:last]
+            scores.addmm_(centred, components[first:last])
+        return scores[:n] - offset
 
     def _on(self, device: torch.device, layer: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return mean, components and what float32 loses of the mean, on a device."""

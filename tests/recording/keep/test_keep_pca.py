@@ -123,6 +123,13 @@ def test_order_of_memory_does_not_count() -> None:
     assert torch.equal(keep.reduce(new, layer), keep.reduce(last, layer))
 
 
+@pytest.mark.parametrize("n", [1, 5, 31, 32, 33])
+def test_a_stimulus_alone_and_among_others_is_the_same_to_the_last_bit(n: int) -> None:
+    keep, layer = PCA(_fit(_values(40, 6, 9, 9)), 20), _layer(6, 9, 9)
+    new = torch.from_numpy(_values(40, 6, 9, 9, seed=1))
+    assert torch.equal(keep.reduce(new[:n], layer), keep.reduce(new, layer)[:n])
+
+
 # Through a recording
 
 
