@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--keep",
         default="all",
-        metavar="all|mean|max|centre|pooled|window|projection|pca",
+        metavar="all|mean|max|centre|pooled|cls|patches|window|projection|pca",
         help="what is kept of a map; options as in 'window?size=3' (default: all)",
     )
     parser.add_argument(

@@ -131,10 +131,10 @@ def _patches(_: str, __: Query) -> Keep:
 
 _MAKERS: dict[str, Callable[[str, Query], Keep]] = {
     **dict.fromkeys(("all", "mean", "max", "centre", "pooled"), _of_maps),
+    "cls": _cls,
+    "patches": _patches,
     "window": _window,
     "projection": _projection,
     "pca": _pca,
-    "cls": _cls,
-    "patches": _patches,
 }
 KEEPS = tuple(_MAKERS)

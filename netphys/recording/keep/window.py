@@ -14,11 +14,11 @@ Tokens of a network that cut the image into patches are laid out in the grid of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 from netphys.addresses import Query
 from netphys.errors import OptionError, RecordingError
+from netphys.recording.keep.maps import taken
 from netphys.recording.layers import Layer
 
 if TYPE_CHECKING:
@@ -107,13 +107,9 @@ class Window:
         (top, bottom), (left, right) = self._window(layer)
         if not layer.arrangement.places:
             return activation[:, :, top:bottom, left:right]
-        import torch
-
-        _, n_columns = _grid(layer)
-        token_at = {place: token for token, place in enumerate(layer.arrangement.places) if place >= 0}
-        wanted = [token_at[row * n_columns + column] for row in range(top, bottom) for column in range(left, right)]
-        index = torch.tensor(wanted, device=activation.device)
-        return activation.flatten(2).index_select(2, index).unflatten(2, (bottom - top, right - left))
+        order, n_columns = layer.arrangement.order, _grid(layer)[1]
+        wanted = [order[row * n_columns + column] for row in range(top, bottom) for column in range(left, right)]
+        return taken(activation.flatten(2), tuple(wanted)).unflatten(2, (bottom - top, right - left))
 
     def measured(self, layer: Layer) -> Mapping[str, Any]:
         """Nothing is measured."""
@@ -143,19 +139,10 @@ class Window:
 
 def _grid(layer: Layer) -> tuple[int, int]:
     """Return rows and columns of a layer's map."""
-    arrangement = layer.arrangement
-    if arrangement.grid is not None and arrangement.places:
-        found = {place for place in arrangement.places if place >= 0}
-        if len(arrangement.places) == prod(layer.shape[1:]) and len(found) == prod(arrangement.grid):
-            return arrangement.grid
-    elif layer.dims == ("unit", "y", "x") and arrangement.n_windows == 1:
-        if not layer.moved or arrangement.grid == layer.shape[1:]:
-            return layer.shape[1], layer.shape[2]
-        raise RecordingError(
-            f"layer {layer.name!r} has units last, its places may be windows or heads, of which there is no window; "
-            "say keep='mean' or 'all'"
-        )
-    what = "no map" if layer.dims == ("unit",) else f"the axes {layer.dims}, whose places in the image are not known"
+    if layer.grid is not None:
+        return layer.grid
+    axes = ", ".join(layer.dims)
+    what = "no map" if layer.dims == ("unit",) else f"({axes}), whose places in the image are not known"
     raise RecordingError(f"layer {layer.name!r} has {what}: there is no window in it; say keep='mean' or 'all'")
 
 

@@ -106,7 +106,7 @@ def test_a_recording_of_a_window_is_that_part_of_the_whole() -> None:
         (_layer(10, dims=("unit",)), "layer 'conv' has no map: there is no window in it"),
         (_layer(10, 5, dims=("unit", "token")), "whose places in the image are not known"),
         (_layer(10, 2, 6, 6, dims=("unit", "time", "y", "x")), "whose places in the image are not known"),
-        (_layer(10, 5, 5, unit_axes=(3,)), "units last, its places may be windows or heads"),
+        (_layer(10, 5, 5, unit_axes=(3,)), "has (unit, y, x), whose places in the image are not known"),
         (_layer(3, 5, dims=("unit", "token"), grid=(2, 2), places=(0, 1, 2, 2, -1)), "places in the image are not"),
         (_layer(10, 2, 2), "layer 'conv' has a map of 2 x 2 (y, x), smaller than keep='window?size=3'"),
     ],
