@@ -145,7 +145,7 @@ class Functions:
             pass  # what an interrupt left behind
         if output is None and sys.exc_info()[1] not in (None, self._outside):
             return False
-        if frame is not None and frame.is_leaf and frame.made.of(output):
+        if frame is not None and frame.made is not None and frame.made.of(output):
             self.repeats.add(frame.made.key)
         self._last = (path, key)
         return True
@@ -202,7 +202,7 @@ class Functions:
 class _Made:
     """What the latest function made, to be known again when the module around it returns."""
 
-    def __init__(self, key: str = "", result: Any = None) -> None:
+    def __init__(self, key: str, result: Any) -> None:
         self.key, self._version = key, _version(result)
         self._result = weakref.ref(result) if hasattr(result, "ndim") else None  # it may be freed
 
@@ -214,13 +214,21 @@ class _Made:
 class _Frame:
     """A module that is being called."""
 
-    __slots__ = ("explicit", "head", "is_leaf", "is_library_leaf", "made", "path")
+    __slots__ = ("_explicit", "head", "is_leaf", "is_library_leaf", "made", "path")
 
     def __init__(self, path: str, call: int, module: torch.nn.Module) -> None:
         self.path, self.head = path, (path or "output") + (f"#{call}" if call > 1 else "")
-        self.made, self.explicit = _Made(), Explicit()
+        self.made: _Made | None = None
+        self._explicit: Explicit | None = None
         self.is_leaf = not module._modules
         self.is_library_leaf = self.is_leaf and type(module).__module__.partition(".")[0] in _LIBRARIES
+
+    @property
+    def explicit(self) -> Explicit:
+        """What of attention the module has computed step by step; most compute none."""
+        if self._explicit is None:
+            self._explicit = Explicit()
+        return self._explicit
 
 
 @contextmanager
