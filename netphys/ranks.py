@@ -10,6 +10,7 @@ the next share: nobody waits for a rank that has ended.
 from __future__ import annotations
 
 import contextvars
+import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,8 @@ __all__ = ["PATIENCE", "Alone", "Ranks", "RanksError", "Together", "joined", "ow
 
 PATIENCE = timedelta(hours=3)  # a rank that is killed is noticed at once; one that hangs, or packs a large file, then
 _CURRENT: contextvars.ContextVar[Ranks | None] = contextvars.ContextVar("netphys_ranks", default=None)
+
+_OPENED = itertools.count()  # groups that this process has opened; all ranks open them in step
 
 T = TypeVar("T")
 
@@ -238,8 +241,14 @@ def _open_group(patience: timedelta) -> bool:
     launched = int(os.environ.get("WORLD_SIZE", "1")) > 1 and {"RANK", "MASTER_ADDR", "MASTER_PORT"} <= set(os.environ)
     if not launched or not distributed.is_available() or distributed.is_initialized():
         return False
+    from torch.distributed.rendezvous import rendezvous
+
+    # what ranks told their launcher's store before a restart, or in an earlier group, is still there under its name
+    prefix = f"netphys/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{next(_OPENED)}"
     try:
-        distributed.init_process_group("gloo", timeout=patience)
+        store, rank, n = next(iter(rendezvous("env://", timeout=patience)))
+        named = distributed.PrefixStore(prefix, store)
+        distributed.init_process_group("gloo", store=named, rank=rank, world_size=n, timeout=patience)
     except RuntimeError as error:
         raise RanksError(f"the ranks that torchrun has launched do not find each other: {error}") from None
     return True

@@ -47,6 +47,9 @@ class Feeding:
         self._sinks = list(sinks)
         if self._keep is not None:
             run.keep.load_state_dict({})  # begins anew: what was measured before is saved with its shards
+        for sink in sinks:
+            if hasattr(sink, "begin"):  # wants to know of what pass it is: its network, its stimuli's metadata
+                sink.begin(run)
         merged = [index for index, sink in enumerate(sinks) if _merges(sink)]
         run.open(sinks, {key: value for key, value in states.items() if key.partition("/")[0] not in map(str, merged)})
         self._fresh = {index: deepcopy(sinks[index]) for index in merged}

@@ -7,7 +7,7 @@ of them, ends all; the same command then goes on with the shards that are there,
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from glob import escape
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from netphys.ranks import Ranks
 
-__all__ = ["Job", "contents_of", "into_file"]
+__all__ = ["Job", "contents_of", "into_file", "packed"]
 
 
 @dataclass(frozen=True)
@@ -212,11 +212,16 @@ def _record_own(
 
 
 def _pack(job: Job, shards: sharding.Shards) -> None:
-    run, header = job.run, {**job.run.header(), "plan": job.run.plan, "contents": contents_of(job.run)}
     if shards.missing:
         raise RecordingError(f"shard {shards.missing[0]} is no longer in {job.partial}; record again")
-    header["measured"] = measured(run, (shards.states(index) for index in range(len(shards.cut))))
-    pack(job.path, shards, run.layers, run.keep, run.columns, header, compression=job.compression)
+    found = measured(job.run, (shards.states(index) for index in range(len(shards.cut))))
+    packed(job.path, job.run, shards, found, job.compression)
+
+
+def packed(path: Path, run: Pass, shards: sharding.Shards, found: Mapping[str, Any], compression: str | None) -> None:
+    """Pack complete shards of a pass into its file, with what was `found` out of each layer on the way."""
+    header = {**run.header(), "plan": run.plan, "contents": contents_of(run), "measured": found}
+    pack(path, shards, run.layers, run.keep, run.columns, header, compression=compression)
 
 
 def contents_of(run: Pass) -> Sequence[Any]:
