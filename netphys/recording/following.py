@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netphys.recording.companions import (
     Companion,
@@ -16,7 +16,7 @@ from netphys.recording.companions import (
     spread,
     unit_axes,
     varying,
-)  # fmt: skip
+)
 from netphys.recording.places import (
     agreed,
     joined,
@@ -28,9 +28,7 @@ from netphys.recording.places import (
     stepped,
     unfolded,
 )
-
-if TYPE_CHECKING:
-    pass
+from netphys.recording.products import PRODUCTS, attended, product
 
 __all__ = ["Call", "followed"]
 

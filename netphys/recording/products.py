@@ -88,7 +88,6 @@ def _is_weight(tensor: Any, known: Companion) -> bool:
 
 def _letters(call: Call, output: Any) -> tuple[list[Any], list[str], str]:
     """Name the axes of the factors of a product and of its result; empty where they cannot be named."""
-
     tensors = list(call.tensors)
     if call.name == "einsum":
         equation = call.args[0] if isinstance(call.args[0], str) else ""
