@@ -137,7 +137,8 @@ def _of_numpy(path: Path, _: Query, __: str) -> tuple[dict[str, np.ndarray], Non
 
 def _of_hdf5(path: Path, query: Query, where: str) -> tuple[dict[str, np.ndarray], list[str] | None]:
     """Read datasets of an HDF5 file of any layout."""
-    layers = query.take("layer", lambda text: [each.strip("/ ") for each in text.split(",")], [])
+    none: list[str] = []
+    layers = query.take("layer", lambda text: [each.strip("/ ") for each in text.split(",")], none)
     stimuli, units = query.take("axis", int, 0), query.take("unit", int, 1)
     with guarded_hdf5(path) as file:
         if not layers:

@@ -193,8 +193,9 @@ def _write_layer(root: Any, layer: Written, ids: Sequence[str], dtype: str, comp
     data = group.create_dataset("activation", shape, hdf5_dtype(dtype), **options)
     stored, sha = Stored(data), hashlib.sha256()
     for first, values in layer.rows(data.chunks[0] if data.chunks else 1):
+        values = np.ascontiguousarray(values, dtype=stored.dtype)
         stored.write(first, values)
-        sha.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+        sha.update(values.reshape(-1).view(np.uint8).data)
     group.attrs["sha256"] = sha.hexdigest()
     _describe(group, data, entry, ids)
 

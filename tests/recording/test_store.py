@@ -15,9 +15,13 @@ import xarray as xr
 from torch import nn
 
 import netphys
-from netphys.errors import RecordingError
-from netphys.recording.schema import escape, read_header, unescape
-from netphys.recording.store import chunk_shape
+from netphys.errors import OptionError, RecordingError
+from netphys.recording import verify
+from netphys.recording.bfloat16 import Stored
+from netphys.recording.entries import Entry
+from netphys.recording.schema import STATEMENTS, escape, read_header, statement_digest, unescape
+from netphys.recording.store import Written, chunk_shape, write_recording
+from netphys.recording.tables import read_columns
 
 
 class Named(nn.Module):
@@ -175,3 +179,186 @@ def test_a_file_whose_values_lie_elsewhere_is_refused(tmp_path: Path, recorded: 
             group["activation"].dims[axis].label = dim
     with pytest.raises(RecordingError, match="activation keeps its bytes in another file, which is not read"):
         netphys.load_recording(path)
+
+
+# What the store writes by itself: compression, checksums of chunks, coordinates, odd arrays
+
+
+def _written(path: Path, values: np.ndarray, *, entry: Entry | None = None, compression: str | None = None) -> Path:
+    entry = entry or Entry("a", "ReLU", ("unit", "y", "x"), values.shape[1:], 0)
+    header = {"network": "n", "training": "none", "keep": "all", "dtype": values.dtype.name, "provenance": {}}
+    rows = Written(entry, lambda step: ((at, values[at : at + step]) for at in range(0, len(values), step)))
+    columns = {"stimulus_id": np.array([f"s{row}" for row in range(len(values))], dtype=object)}
+    write_recording(path, [rows], columns, {**header, "digest": "d"}, compression=compression)
+    return path
+
+
+def _rectified(n: int = 24) -> np.ndarray:
+    return np.maximum(np.random.default_rng(0).normal(size=(n, 16, 28, 28)), 0).astype("f4")
+
+
+@pytest.mark.parametrize("compression", ["gzip", "lzf"])
+def test_compressed_chunks_hold_the_same_bits_in_fewer_bytes(tmp_path: Path, compression: str) -> None:
+    values = _rectified()
+    plain, packed = _written(tmp_path / "a.h5", values), _written(tmp_path / "b.h5", values, compression=compression)
+    assert packed.stat().st_size < 0.8 * plain.stat().st_size
+    for path in (plain, packed):
+        assert netphys.load_recording(path).array("a").tobytes() == values.tobytes()
+        verify(path)
+        with h5py.File(path) as file:
+            data, size = file["layers/a/activation"], file.id.get_filesize()
+            assert data.fletcher32 and data.compression == (compression if path == packed else None)
+            assert size == path.stat().st_size  # nothing reserved is left
+    with h5py.File(packed) as file:
+        assert file.attrs["compression"] == compression and file["layers/a/activation"].shuffle
+
+
+def test_each_chunk_is_written_once_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of a compressed chunk that is written is unpacked and packed again with the next one."""
+    spans: list[tuple[int, int]] = []
+    right = Stored.write
+
+    def write(self: Stored, first: int, values: np.ndarray) -> None:
+        spans.append((first, first + len(values)))
+        right(self, first, values)
+
+    monkeypatch.setattr(Stored, "write", write)
+    path = _written(tmp_path / "a.h5", _rectified(43), compression="gzip")
+    with h5py.File(path) as file:
+        side = file["layers/a/activation"].chunks[0]
+    assert 43 % side  # the last row of chunks is a part
+    assert spans == [(first, min(first + side, 43)) for first in range(0, 43, side)]
+
+
+def test_a_unit_that_never_answers_compresses_beyond_what_strangers_may_claim(tmp_path: Path) -> None:
+    path = _written(tmp_path / "a.h5", np.zeros((100, 64, 28, 28), "f4"), compression="gzip")
+    with h5py.File(path) as file:
+        data = file["layers/a/activation"]
+        assert data.nbytes / data.id.get_storage_size() > 200  # the guard's usual ratio
+    assert not netphys.load_recording(path).array("a").any()
+    verify(path)
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "lzf"])
+def test_a_damaged_chunk_is_one_line_and_without_the_filter_it_is_silent(
+    tmp_path: Path, compression: str | None
+) -> None:
+    values = _rectified()
+    path = _written(tmp_path / "a.h5", values, compression=compression)
+    with h5py.File(path) as file:
+        info = file["layers/a/activation"].id.get_chunk_info(2)
+        chunks = file["layers/a/activation"].chunks
+        first, unit = info.chunk_offset[:2]
+    data = bytearray(path.read_bytes())
+    data[info.byte_offset + info.size // 2] ^= 0x10
+    path.write_bytes(data)
+    opened = netphys.load_recording(path)
+    last = min(first + chunks[0], 24) - 1, min(unit + chunks[1], 16) - 1
+    where = rf"stimuli {first} to {last[0]}, units {unit} to {last[1]}"
+    said = rf"a.h5: layer 'a' is not what was written \(checksum of {where}\)"
+    readers = {
+        "array": lambda: opened.array("a"),
+        "xarray": lambda: opened["a"].values,
+        "blocks": lambda: list(opened.unit_blocks("a", 1 << 10)),
+        "tensor": lambda: opened.tensor("a"),
+        "item": lambda: opened.dataset("a")[first],
+        "verify": lambda: verify(path),
+    }
+    for name, read in readers.items():
+        with pytest.raises(RecordingError, match=said) as caught:
+            read()
+        assert "\n" not in str(caught.value), name
+    far = 0 if first else 20
+    assert np.array_equal(opened.read("a", np.array([far])), values[[far]])  # the others are read
+    with h5py.File(tmp_path / "c.h5", "w") as file:  # control: without the filter nobody notices
+        file.create_dataset("a", data=values, chunks=chunks)
+        at = file["a"].id.get_chunk_info(2).byte_offset + 1000
+    data = bytearray((tmp_path / "c.h5").read_bytes())
+    data[at] ^= 0x10
+    (tmp_path / "c.h5").write_bytes(data)
+    with h5py.File(tmp_path / "c.h5") as file:
+        assert not np.array_equal(file["a"][:], values)
+
+
+def test_coordinates_of_tokens_are_read_by_xarray(tmp_path: Path) -> None:
+    tokens = ("cls", *("register",) * 2, *("patch",) * 6)
+    values = np.random.default_rng(0).normal(size=(4, 3, 9)).astype("f4")
+    entry = Entry("a", "Block", ("unit", "token"), (3, 9), 0, tokens=tokens, grid=(2, 3))
+    path = _written(tmp_path / "a.h5", values, entry=entry)
+    with xr.open_dataset(path, group="layers/a", engine="h5netcdf") as opened:
+        plain = opened["activation"].load()
+    for labelled in (plain, netphys.load_recording(path)["a"]):
+        assert labelled["token_kind"].values.tolist() == list(tokens)
+        assert labelled["patch_y"].values.tolist() == [-1, -1, -1, 0, 0, 0, 1, 1, 1]
+        patches = labelled.isel(token=labelled["token_kind"].values == "patch")
+        assert np.array_equal(patches.values, values[:, :, 3:])
+        place = labelled.isel(token=(labelled["patch_y"] == 1).values & (labelled["patch_x"] == 2).values)
+        assert np.array_equal(place.values, values[:, :, 8:])
+    verify(path)
+    with h5py.File(path, "r+") as file:
+        file["layers/a/patch_x"][4] = 0
+    with pytest.raises(RecordingError, match="what it says of itself is not what was written"):
+        verify(path)
+
+
+def test_windows_queries_and_keys(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    known = [("unit", "window", "y", "x"), ("unit", "query", "key"), ("unit", "window", "query", "key")]
+    for n, dims in enumerate(known):
+        values = rng.normal(size=(3, 2, *range(3, 2 + len(dims)))).astype("f4")
+        path = _written(tmp_path / f"{n}.h5", values, entry=Entry("a", "K", dims, values.shape[1:], 0))
+        opened = netphys.load_recording(path)
+        assert opened["a"].dims == ("stimulus", *dims) and np.array_equal(opened["a"].values, values)
+        with xr.open_dataset(path, group="layers/a", engine="h5netcdf") as plain:
+            assert plain["activation"].dims == ("stimulus", *dims)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f2", "f8", ">f4"])
+@pytest.mark.parametrize("shape", [(3, 5), (1, 1), (4, 3, 2, 2), (0, 5), (3, 0), (2, 3, 0)])
+def test_arrays_come_back_bit_for_bit(tmp_path: Path, dtype: str, shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    flat = values.reshape(-1)
+    flat[: min(5, flat.size)] = [np.nan, np.inf, -np.inf, -0.0, 1e-40][: min(5, flat.size)]
+    values = np.asfortranarray(flat.reshape(shape))
+    dims = {2: ("unit",), 3: ("unit", "token"), 4: ("unit", "y", "x")}[len(shape)]
+    entry = Entry("a/ü .", "K", dims, shape[1:], 0)
+    native = values.astype(np.dtype(dtype).newbyteorder("="))
+    path = _written(tmp_path / "a.h5", native if dtype != ">f4" else values, entry=entry)
+    verify(path)
+    found = netphys.load_recording(path).array("a/ü .")
+    assert found.shape == shape and found.astype(native.dtype).tobytes() == native.tobytes()
+    theirs = netphys.recording.Recording.from_arrays({"a": values}, [f"s{row}" for row in range(shape[0])])
+    assert theirs.array("a").astype(native.dtype).tobytes() == native.tobytes()
+
+
+def test_compressions_that_are_not_known(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="compression='gzib' is not known; near: 'gzip'"):
+        _written(tmp_path / "a.h5", _rectified(1), compression="gzib")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_made_before_is_opened(tmp_path: Path, recorded: Any) -> None:
+    """Without facts of layers, checksums of chunks, coordinates."""
+    path = tmp_path / "old.h5"
+    path.write_bytes(recorded[0].path.read_bytes())
+    with h5py.File(path, "r+") as file:
+        for key in {"plan", "compression"} & set(file.attrs):
+            del file.attrs[key]
+        file.pop("contents", None)
+        for group in file["layers"].values():
+            del group.attrs["facts"]
+            values, dims = group["activation"][:], [dim.label for dim in group["activation"].dims]
+            del group["activation"]
+            data = group.create_dataset("activation", data=values, chunks=values.shape)
+            for axis, dim in enumerate(dims):
+                data.dims[axis].label = dim
+        said = {key: file.attrs[key] for key in STATEMENTS}
+        groups = {unescape(name): group for name, group in file["layers"].items()}
+        sums = {name: groups[name].attrs["sha256"] for name in json.loads(file.attrs["layers"])}
+        ids = ("b", "a", "ü/ñ.png", "", "5")
+        file.attrs["sha256"] = statement_digest(said, sums, ids, read_columns(path, file, 5))
+    opened = netphys.load_recording(path)
+    verify(path)
+    for layer in opened.layers:
+        assert np.array_equal(opened.array(layer), recorded[1].array(layer)) and opened.measured(layer) == {}
+        assert opened[layer].dims == recorded[1].dims(layer)
