@@ -115,6 +115,23 @@ def test_the_same_bits_whatever_else_is_recorded() -> None:
     assert not np.array_equal(fed(Quantiles(Q, capacity=64, seed=1), values).values, alone.values)
 
 
+def test_batches_in_any_order_are_within_the_stated_error() -> None:
+    values = drawn(11)
+    sink = Quantiles(Q, capacity=128)
+    sink.open([TOKENS], IDS)
+    for at in np.random.default_rng(0).permutation(50) * 8:
+        sink.write("attn", np.arange(at, at + 8), values[at : at + 8])
+    found = sink.close().layers["attn"]
+    assert np.abs(ranks_off(found, values)).max() < found.rank_error
+    exact = Quantiles(Q, capacity=20_000)
+    exact.open([TOKENS], IDS)
+    for at in range(392, -1, -8):
+        exact.write("attn", np.arange(at, at + 8), values[at : at + 8])
+    np.testing.assert_array_equal(
+        exact.close().layers["attn"].values, fed(Quantiles(Q, capacity=20_000), values).values
+    )
+
+
 def test_what_it_is_given_is_not_changed() -> None:
     values = drawn(4, 40)
     before = values.clone()
