@@ -27,7 +27,7 @@ from netphys.provenance import digest
 from netphys.recording.bfloat16 import Stored, storage_dtype
 from netphys.recording.entries import Entry
 from netphys.recording.reading import Recording, load_recording
-from netphys.recording.schema import damaged, escape, opened, read_metadata, read_schema, verify, verify_statements
+from netphys.recording.schema import escape, layer_data, opened, read_metadata, read_schema, verify, verify_statements
 from netphys.recording.selections import read_blocks
 from netphys.recording.store import Written, write_recording
 from netphys.recording.tables import Columns, table_digest
@@ -360,11 +360,5 @@ def _fill(
 
 def _read(part: _Part, layer: str, own: np.ndarray) -> np.ndarray:
     """Read some stimuli of a layer as they are stored."""
-    import h5py
-
-    with h5py.File(part.path, "r", rdcc_nbytes=0) as file:
-        data = file["layers"][escape(layer)]["activation"]
-        try:
-            return next(iter(read_blocks(Stored(data), own, None, 1 << 62)))
-        except OSError as error:
-            raise damaged(part.path, layer, data, error) from None
+    with layer_data(part.path, layer, digest=part.header["digest"]) as data:
+        return next(iter(read_blocks(Stored(data), own, None, 1 << 62)))

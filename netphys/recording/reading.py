@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from html import escape as html
 from pathlib import Path
@@ -17,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netphys.errors import LayerNotFound, RecordingError, near
-from netphys.guards import translating
 from netphys.matching import match_stimuli, require_unique
 from netphys.recording.bfloat16 import Stored, storage_dtype, to_float32
 from netphys.recording.entries import Entry, coordinates, default_dims
 from netphys.recording.patterns import match_layers
-from netphys.recording.schema import damaged, escape, read_metadata, read_schema
+from netphys.recording.schema import layer_data, read_metadata, read_schema
 from netphys.recording.selections import read_blocks
 from netphys.recording.tables import Columns, aligned, metadata_frame, plain_columns
 
@@ -361,30 +359,14 @@ class Recording:
             for block in read_blocks(self._read_only(layer), rows, units, max_bytes):
                 yield to_float32(block) if self._is_halved(layer) else block
             return
-        with self._dataset(layer) as data:
-            try:
-                yield from read_blocks(Stored(data, widened=True), rows, units, max_bytes)
-            except OSError as error:
-                raise damaged(self.path, layer, data, error) from None
-
-    @contextmanager
-    def _dataset(self, layer: str) -> Iterator[Any]:
-        """Open a layer of the file, which must still be the one that was opened."""
-        import h5py
-
-        assert self.path is not None
-        if not self.path.is_file():
-            raise RecordingError(f"{self.path} is not there any more")
-        # no cache: each chunk is read once, straight to where it is wanted
-        with translating(self.path, "a recording"), h5py.File(self.path, "r", rdcc_nbytes=0) as file:
-            if file.attrs.get("digest") != self.header.get("digest"):
-                raise RecordingError(f"{self.path} is another recording than the one that was opened; open it again")
-            yield file["layers"][escape(layer)]["activation"]
+        with layer_data(self.path, layer, digest=self.header.get("digest")) as data:
+            yield from read_blocks(Stored(data, widened=True), rows, units, max_bytes)
 
     def _is_halved(self, layer: str) -> bool:
         """Tell whether an array in memory holds bfloat16."""
-        halved = self.header.get("dtype") == "bfloat16" and layer in self._arrays
-        return halved and self._arrays[layer].dtype == storage_dtype("bfloat16")
+        options = self.header.get("provenance", {}).get("options", {})
+        name = self.header.get("dtype", options.get("dtype"))
+        return name == "bfloat16" and layer in self._arrays and self._arrays[layer].dtype == storage_dtype(name)
 
     def _read_only(self, layer: str) -> np.ndarray:
         """View an array that is kept; whoever wants to change it makes a copy."""

@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from netphys.errors import FileError, MatchError, RecordingError
-from netphys.guards import first_line, guarded_hdf5
+from netphys.guards import first_line, guarded_hdf5, translating
 from netphys.matching import require_unique
 from netphys.provenance import digest
 from netphys.recording.bfloat16 import Stored
@@ -26,8 +26,8 @@ from netphys.recording.entries import Entry, coordinates, known_dims, read_facts
 from netphys.recording.tables import Columns, read_columns, table_digest
 
 __all__ = [
-    "FORMAT", "MORE", "STATEMENTS", "Entry", "damaged", "escape", "opened", "read_header", "read_metadata",
-    "read_schema", "statement_digest", "unescape", "verify", "verify_statements",
+    "FORMAT", "MORE", "STATEMENTS", "Entry", "damaged", "escape", "layer_data", "opened", "read_header",
+    "read_metadata", "read_schema", "statement_digest", "unescape", "verify", "verify_statements",
 ]  # fmt: skip
 
 FORMAT = "netphys-recording-1"
@@ -231,6 +231,48 @@ def opened(path: Path) -> Iterator[Any]:
         if error.__cause__ is None:  # it points elsewhere, or claims too much
             raise RecordingError(str(error)) from None
         raise RecordingError(f"{path} is damaged or not HDF5 ({first_line(error.__cause__)})") from None
+
+
+@contextmanager
+def layer_data(path: Path, layer: str, *, digest: str | None) -> Iterator[Any]:
+    """Open the activations of a layer to read them, in a file that was looked at before.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    layer : str
+        Its name.
+    digest : str, optional
+        Of the recording that the file held when it was looked at.
+
+    Yields
+    ------
+    h5py.Dataset
+
+    Raises
+    ------
+    RecordingError
+        If the file is gone, another one, or damaged; a chunk is named by its stimuli and units.
+    """
+    import h5py
+
+    if not path.is_file():
+        raise RecordingError(f"{path} is not there any more")
+    try:
+        # no cache: each chunk is read once, straight to where it is wanted
+        with translating(path, "a recording"), h5py.File(path, "r", rdcc_nbytes=0) as file:
+            if file.attrs.get("digest") != digest:
+                raise RecordingError(f"{path} is another recording than the one that was opened; open it again")
+            data = file["layers"][escape(layer)]["activation"]
+            try:
+                yield data
+            except OSError as error:
+                raise damaged(path, layer, data, error) from None
+    except RecordingError:
+        raise
+    except FileError as error:
+        raise RecordingError(f"layer {layer!r} is lost: {error}") from None
 
 
 def _header(path: Path, file: Any) -> dict[str, Any]:

@@ -172,6 +172,23 @@ def test_one_changed_bit_is_found_and_the_file_not_taken(tmp_path: Path, dtype: 
     verify(path)
 
 
+@pytest.mark.parametrize("what", ["signature", "group", "gone"])
+def test_a_file_that_is_damaged_after_it_was_opened(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "rec.h5"
+    opened = netphys.record(_net(), _shown(), layers="2", into=path)
+    data = bytearray(path.read_bytes())
+    with h5py.File(path) as file:
+        at = 0 if what == "signature" else h5py.h5o.get_info(file["layers/2/activation"].id).addr + 8
+    data[at] ^= 1
+    path.write_bytes(data)
+    if what == "gone":
+        path.unlink()
+    said = "rec.h5 is not there any more" if what == "gone" else "layer '2' is lost: .*rec.h5 cannot be read"
+    with pytest.raises(RecordingError, match=said) as caught:
+        opened.array("2")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("what", ["network", "provenance", "stimulus_id", "sha256"])
 def test_what_the_file_says_is_checked_too(tmp_path: Path, what: str) -> None:
     path = tmp_path / "rec.h5"
