@@ -1,19 +1,26 @@
 """Ranks on this machine: forks n processes that open a gloo group, and writes what each of them computed.
 
 Called with a folder: for 2 and 3 ranks, the gradient of a contrast over the joined batch, with the verbs of
-``netphys.ranks`` and with a gather that keeps only its own rank's gradient.
+``netphys.ranks`` and with a gather that keeps only its own rank's gradient; then what 3 ranks, started as torchrun
+starts them, tell each other where all goes well, where one fails, is killed, or does not answer.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import socket
 import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed as distributed
 
-from netphys.ranks import Alone, Together
+from netphys.errors import OptionError
+from netphys.ranks import Alone, Together, joined, own_device, part_of
 
 ROWS, WIDTH = 12, 5
 
@@ -72,6 +79,52 @@ def rank_of(folder: Path, rank: int, n: int) -> None:
     distributed.destroy_process_group()
 
 
+def talk(case: str, rank: int) -> list:
+    """Share words as a case has it; return what was heard."""
+    heard: list = []
+    patience = timedelta(seconds=3 if case == "silent" else 60)
+    for _ in range(2 if case == "twice" else 1):
+        with joined(patience) as ranks:
+            heard += [ranks.rank, ranks.n, own_device("cpu", ranks), list(part_of(range(7), ranks))]
+            if case == "fails" and rank == 1:
+                raise OptionError("no such thing")
+            if case == "breaks" and rank == 2:
+                raise ValueError("a bug")
+            if case == "killed" and rank == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if case == "silent" and rank == 1:
+                time.sleep(20)
+            heard.append(ranks.share({"rank": rank, "much": "ü" * (10**rank)})[2])
+            with joined() as inner:
+                heard.append(inner is ranks)
+            if case == "late" and rank == 0:  # after the last share, when all others are about to leave
+                raise OptionError("too late")
+    heard.append(distributed.is_initialized())
+    return heard
+
+
+def conversation(folder: Path, case: str) -> None:
+    """Start three ranks as torchrun does, and write down what each heard, or the error that ended it."""
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        port = opened.getsockname()[1]
+    children = []
+    for rank in range(3):
+        child = os.fork()
+        if child == 0:
+            os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="3", MASTER_ADDR="127.0.0.1")
+            os.environ["MASTER_PORT"] = str(port)
+            try:
+                said = talk(case, rank)
+            except Exception as error:
+                said = f"{type(error).__name__}: {error}"
+            (folder / f"{case}-{rank}.json").write_text(json.dumps(said))
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+
+
 def main(folder: Path) -> None:
     for n in (2, 3):
         children = []
@@ -88,6 +141,8 @@ def main(folder: Path) -> None:
             children.append(child)
         for child in children:
             assert os.waitpid(child, 0)[1] == 0
+    for case in ("well", "twice", "fails", "breaks", "killed", "silent", "late"):
+        conversation(folder, case)
     torch.save({"right": gradients(Alone(), weights_and_data()[1])}, folder / "alone.pt")
 
 

@@ -137,7 +137,7 @@ class Store:
 
         if self._waiting:
             self._flush()
-        if self._shards is not None:
+        if self._shards is not None and self._run is not None:
             sweep_file(self.path)
             packed(self.path, self._run, self._shards, self._measured(), self.compression)
             self._shards.remove()
