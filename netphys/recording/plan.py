@@ -56,12 +56,12 @@ def make_plan(
     """
     import torch
 
-    dtype = compute_dtype(network.module)
+    dtype, kept = compute_dtype(network.module), dict(keep.plan())
     return {
         **inputs,
         "layers": [[each.name, *keep.shape(each)] for each in layers],
-        "keep": keep.address,
-        **({"kept": keep.plan()} if keep.plan() else {}),
+        "keep": kept.pop("keep", keep.address),  # an address may hold a path, which no number hangs on
+        **({"kept": kept} if kept else {}),
         **options,
         "device": device.type,
         **({} if dtype == torch.float32 else {"compute": str(dtype).removeprefix("torch.")}),

@@ -36,6 +36,12 @@ def check_in_place_operations(values):
         assert 0.2 < right < 0.8
 
 
+def check_random_projection(values):
+    assert -0.6 < values["slope"] < -0.4
+    assert values["correlation"][1000] > 0.98
+    assert values["correlation"][32] < 0.9  # control: few numbers do not do
+
+
 def check_first_layer_filters(values):
     assert values["found"] == set(values["units"].tolist())
     assert len(values["found"]) == 32

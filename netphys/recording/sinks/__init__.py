@@ -5,7 +5,9 @@ from netphys.recording.sinks.contract import Mergeable, Sink, sink_name
 from netphys.recording.sinks.gram import Gram, GramResult
 from netphys.recording.sinks.histogram import Histogram, HistogramResult
 from netphys.recording.sinks.moments import LayerMoments, Moments, MomentsResult
+from netphys.recording.sinks.projection import ProjectedLayers, RandomProjection
 from netphys.recording.sinks.quantiles import LayerQuantiles, Quantiles, QuantilesResult
+from netphys.recording.sinks.store import Store
 
 __all__ = [
     "Callback",
@@ -18,8 +20,11 @@ __all__ = [
     "Mergeable",
     "Moments",
     "MomentsResult",
+    "ProjectedLayers",
     "Quantiles",
     "QuantilesResult",
+    "RandomProjection",
     "Sink",
+    "Store",
     "sink_name",
 ]
