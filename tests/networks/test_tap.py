@@ -63,6 +63,26 @@ def test_a_module_that_fails_has_not_finished() -> None:
     assert found == ["first", "first:relu", "first:tanh", "second", "output"] and left_as_found(net)
 
 
+def test_what_follows_a_module_of_torch_that_failed_is_its_parents() -> None:
+    class Recovers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wrong = nn.Linear(3, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            try:
+                x = self.wrong(x)
+            except RuntimeError:
+                x = torch.tanh(x)
+            return F.scaled_dot_product_attention(x, x, x) + 1
+
+    net, found = Recovers(), []
+    with tapped(net, found, functions=lambda key: "product" in key or "tanh" in key or key.endswith(":attention")):
+        net(X)
+    # were it still taken to run, tanh would be hidden in it, and the attention named after it
+    assert found == ["input:tanh", "output:attention", "input:scaled_dot_product_attention", "output"]
+
+
 @pytest.mark.parametrize(
     ("last", "keys", "reached"),
     [
@@ -167,6 +187,20 @@ def test_taps_nest_and_may_be_left_in_any_order() -> None:
     two.__exit__()
     assert torch._dynamo.eval_frame._stance == before
     assert left_as_found(net)
+
+
+def test_what_one_tap_computes_of_attention_another_does_not_hear() -> None:
+    net = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True).eval()
+    alone: list[str] = []
+    outer: list[str] = []
+    inner: list[str] = []
+    x = X[None]
+    with torch.no_grad():
+        with tapped(net, alone):
+            net(x)
+        with tapped(net, outer), tapped(net, inner):
+            net(x)
+    assert "self_attn:attention" in alone and sorted(outer) == sorted(inner) == sorted(alone)
 
 
 def test_a_block_that_is_computed_again_for_its_gradient_is_handed_on_once() -> None:
