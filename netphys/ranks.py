@@ -198,6 +198,7 @@ def joined(patience: timedelta = PATIENCE) -> Iterator[Ranks]:
     ranks: Alone | Together = Together(patience) if _is_open() and distributed.get_world_size() > 1 else Alone()
     token = _CURRENT.set(ranks)
     try:
+        ranks.share(None)  # connects: from here on a rank that ends is noticed at once
         yield ranks
         ranks.share(None)
     except Exception as error:
