@@ -287,3 +287,39 @@ def test_what_a_pattern_catches_and_cannot_be_recorded_is_left_out_with_a_word(c
             netphys.record(Folded(), images, layers=exactly)
     table = netphys.layers(Folded()).set_index("name")
     assert "not the batch" in table["problem"]["folded"] and table["problem"]["conv"] == ""
+
+
+class Odd(nn.Module):
+    """Computes from weights alone, with the stimuli along its second axis, and with heads in an axis of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.table = nn.Conv2d(3, 8, 4, stride=4), nn.Parameter(torch.zeros(15, 4))
+        self.bias, self.sequence, self.heads = nn.Linear(4, 2), nn.LayerNorm(8), nn.LayerNorm(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.embed(x).flatten(2).permute(2, 0, 1)  # (6 tokens, stimulus, 8 units)
+        tokens = self.sequence(tokens) + self.bias(self.table).sum()
+        return self.heads(tokens.transpose(0, 1).unflatten(2, (2, 4)).transpose(1, 2))
+
+
+def test_a_whole_multiple_of_the_batch_is_not_taken_for_windows_without_a_reason() -> None:
+    images = torch.randint(0, 256, (3, 3, 8, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    table = {layer.name: layer for layer in probe_layers(as_network(Odd()), images)}
+    assert "made of weights alone" in table["bias"].problem  # 15 rows, 3 stimuli
+    assert "its stimuli lie along axis 1" in table["sequence"].problem  # 6 tokens, 3 stimuli
+    heads = table["heads"]
+    assert (heads.shape, heads.dims, heads.arrangement.unit_axes) == ((8, 6), ("unit", "token"), (1, 3))
+    recorded = netphys.record(Odd(), images.numpy(), layers="heads", batch_size=4).array("heads")
+    assert recorded.shape == (3, 8, 6)
+
+
+def test_units_of_heads_are_numbered_head_by_head() -> None:
+    torch.manual_seed(0)
+    net, images = Odd().eval(), torch.rand(2, 3, 8, 12)
+    seen: list[torch.Tensor] = []
+    net.heads.register_forward_hook(lambda m, i, output: seen.append(output.clone()))
+    recorded = netphys.record(net, images.numpy(), layers="heads", batch_size=2).array("heads")
+    raw = seen[-1]  # (n, head, token, feature)
+    assert np.array_equal(recorded, raw.transpose(2, 3).flatten(1, 2).numpy())
+    assert not np.array_equal(recorded, raw.permute(0, 3, 1, 2).flatten(1, 2).numpy())  # control: features, then heads
