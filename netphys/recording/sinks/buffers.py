@@ -37,10 +37,16 @@ class Buffers:
         Stored dtype; bfloat16 is kept as uint16 (:mod:`netphys.recording.bfloat16`).
     n_rows : int
         How many stimuli they hold.
+    as_computed : bool
+        Lay each stimulus out in memory as the network does, units last for instance: the axes of an array are the
+        same, its strides are not. A copy that turns the axes costs up to ten times one that does not.
     """
 
-    def __init__(self, layers: Sequence[Layer], *, keep: Keep, dtype: str, n_rows: int) -> None:
-        self._keep = keep
+    def __init__(
+        self, layers: Sequence[Layer], *, keep: Keep, dtype: str, n_rows: int, as_computed: bool = False
+    ) -> None:
+        self._keep, self._dtype = keep, dtype
+        self._unplaced = {each.name for each in layers} if as_computed else set()
         self._layers = {each.name: each for each in layers}
         self._arrays = {each.name: np.empty((n_rows, *keep.shape(each)), storage_dtype(dtype)) for each in layers}
         self._rows = {name: as_torch(array, dtype) for name, array in self._arrays.items()}
@@ -54,9 +60,20 @@ class Buffers:
         if self._copier is None:
             self._copier = Copier(activation.device)
         values = self._keep.reduce(activation, self._layers[layer])
+        if layer in self._unplaced:
+            self._place(layer, values)
         into = self._rows[layer][first : first + len(values)]
         landed = _overflow_check(layer, into, values) if _is_narrower(into, values) else None
         self._copier.copy(values, into, owned=not is_view_of(values, activation), landed=landed)
+
+    def _place(self, layer: str, values: torch.Tensor) -> None:
+        """Lay the rows of a layer out like what is first written to them; until then nothing has touched them."""
+        self._unplaced.discard(layer)
+        order = [0, *sorted(range(1, values.ndim), key=lambda axis: -values.stride(axis))]
+        if order != list(range(values.ndim)):
+            given = self._arrays[layer]
+            array = np.empty([given.shape[axis] for axis in order], given.dtype).transpose(np.argsort(order))
+            self._arrays[layer], self._rows[layer] = array, as_torch(array, self._dtype)
 
     def finish(self) -> None:
         """Wait until every row that was written is in its array.
@@ -87,7 +104,7 @@ class Memory:
                 f"{n_stimuli} stimuli x {len(layers)} layers take {needed / 1e9:.1f} GB of memory, "
                 f"{available / 1e9:.1f} GB are free; record to a file (into='rec.h5'), fewer layers, or keep='mean'"
             )
-        self._buffers = Buffers(layers, keep=keep, dtype=dtype, n_rows=n_stimuli)
+        self._buffers = Buffers(layers, keep=keep, dtype=dtype, n_rows=n_stimuli, as_computed=True)
 
     def write(self, layer: str, rows: np.ndarray, activation: torch.Tensor) -> None:
         """Take one layer's activation."""

@@ -113,6 +113,26 @@ def test_rows_hold_the_moment_that_they_were_written_and_are_used_again(dtype: s
         assert not torch.equal(as_torch(array, dtype), expected.relu())  # control: without the copy
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_memory_is_laid_out_as_the_network_does_and_has_the_same_axes(dtype: str) -> None:
+    table = _table(nn.Sequential(nn.Conv2d(3, 4, 3)))
+    values = torch.randn(5, 4, 4, 4).to(memory_format=torch.channels_last)
+    memory = Memory(table, 5, keep=as_keep("all"), dtype=dtype)
+    buffers = Buffers(table, keep=as_keep("all"), dtype=dtype, n_rows=5)
+    for rows in (np.arange(3), np.arange(3, 5)):
+        memory.write("0", rows, values[rows])
+        buffers.write("0", int(rows[0]), values[rows])
+    found, shard = memory.arrays["0"], buffers.arrays["0"]
+    assert found.shape == shard.shape == (5, 4, 4, 4)
+    assert np.array_equal(found, shard)
+    assert [each // found.itemsize for each in found.strides] == [64, 1, 16, 4]
+    assert shard.flags.c_contiguous  # what is written to a file is
+    plain = Memory(table, 5, keep=as_keep("all"), dtype=dtype)
+    plain.write("0", np.arange(5), values.contiguous())
+    assert plain.arrays["0"].flags.c_contiguous
+    assert np.array_equal(plain.arrays["0"], found)
+
+
 def test_memory_that_is_not_there_is_refused() -> None:
     table = _table(nn.Sequential(nn.Conv2d(3, 4, 3)))
     with pytest.raises(RecordingError, match="take 256000.0 GB of memory, .* free; record to a file"):
