@@ -250,7 +250,8 @@ def _growth(sink: Any, caplog: Any) -> float:
             with open("/proc/self/statm") as file:  # noqa: PTH123 - a kernel's table, not a file
                 sizes.append(int(file.read().split()[1]) * resource.getpagesize() / 1e6)
 
-    measure(net(), images, layers=["0", "1"], sinks=[sink, Callback(look)], batch_size=50, device="cpu")
+    wide = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(inplace=True))  # 77 MB for the last 3,000 stimuli
+    measure(wide, images, layers=["0", "1"], sinks=[sink, Callback(look)], batch_size=50, device="cpu")
     return sizes[-1] - sizes[1]
 
 
@@ -263,10 +264,10 @@ def test_memory_does_not_grow_with_the_number_of_stimuli(kind: str, caplog: Any)
         "quantiles": Quantiles(),
         "histogram": Histogram(50, (0, 1)),
     }
-    assert _growth(made[kind], caplog) < 2  # MB; all values of 3,000 stimuli are 14 MB
+    assert _growth(made[kind], caplog) < 5  # MB; an allocator is not exact
 
 
 @pytest.mark.slow
 def test_control_a_list_of_activations_grows(caplog: Any) -> None:
     kept: list[Any] = []
-    assert _growth(Callback(lambda *given: kept.append(given[2].clone())), caplog) > 10
+    assert _growth(Callback(lambda *given: kept.append(given[2].clone())), caplog) > 40
