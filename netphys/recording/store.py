@@ -170,7 +170,7 @@ def write_recording(
             _write_attributes(file, layers, header, compression)
             write_columns(file, columns)
             if contents.size:
-                file.create_dataset("contents", data=contents)
+                file.create_dataset("contents", data=contents).make_scale("contents")  # so that xarray knows its axis
             root = file.create_group("layers")
             for layer in layers:
                 _write_layer(root, layer, ids, header["dtype"], compression)

@@ -69,6 +69,7 @@ def test_plain_h5py_reads_it(recorded: Any) -> None:
         assert len(file["layers"]) == len(memory.layers) == 6
 
 
+@pytest.mark.filterwarnings("error")
 def test_xarray_opens_every_layer_with_named_dimensions(recorded: Any) -> None:
     file_recording, memory = recorded
     dims = set()
