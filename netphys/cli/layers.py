@@ -13,8 +13,9 @@ from netphys.cli.options import command, print_table
 _ABOUT = """the layers of a network: name, kind, shape, stride, receptive field, parameters
 
 In order of execution; the shape is that of one stimulus. Stride and receptive field are theoretical, in pixels of the
-image that the network sees. The names are what --layers takes elsewhere, exactly or by pattern: 'features.*',
-'kind:Conv2d', 'blocks[0:6:2]', 'leaves', 'all'; --match shows which layers a pattern means."""
+image that the network sees. A function that is no module is named after the module before it ('conv2:relu'). The names
+are what --layers takes elsewhere, exactly or by pattern: 'features.*', 'kind:Conv2d', 'blocks[0:6:2]', 'leaves', 'all';
+--match shows which layers a pattern means."""
 _EXAMPLE = """  netphys layers torchvision:resnet18 --match 'layer?'
   netphys layers timm:vit_tiny_patch16_224 --out layers.csv"""
 _RIGHT = {"stride", "field", "parameters"}  # columns of numbers
@@ -60,6 +61,8 @@ def _run(options: argparse.Namespace) -> None:
 
 def _cells(row: Mapping[Any, Any], notes: dict[str, int]) -> tuple[str, ...]:
     """Write a row; what is long to say becomes the number of a note."""
+    from netphys.networks.outputs import LayerName
+
     said = [row["note"]] if row["note"] else []
     if row["problem"]:
         said.append(f"cannot be recorded: {row['problem']}")
@@ -67,7 +70,7 @@ def _cells(row: Mapping[Any, Any], notes: dict[str, int]) -> tuple[str, ...]:
     field = "whole" if row["whole"] else _pair(row["receptive_field"])
     return (
         row["name"],
-        row["kind"],
+        "" if LayerName.parse(row["name"]).function else row["kind"],  # the name says it
         " x ".join(map(str, row["shape"])),
         "" if row["whole"] else _pair(row["stride"]),
         field,
@@ -84,13 +87,15 @@ def _pair(pair: Sequence[float] | None) -> str:
 
 
 def _print_aligned(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print a table whose numbers end below each other."""
-    widths = [max(len(row[at]) for row in [header, *rows]) for at in range(len(header))]
+    """Print a table whose numbers end below each other; a function, which has no kind, may take that column, too."""
+    every = [header, *rows]
+    name = max(len(row[0]) for row in every if row[1])
+    first = [row[0].ljust(name) + "  " + row[1] if row[1] else row[0] for row in every]
+    widths = [max(len(row[at]) for row in every) for at in range(len(header))]
+    numbers = [at for at, each in enumerate(header) if each in _RIGHT]
     aligned = [
-        tuple(
-            cell.rjust(width) if name in _RIGHT else cell for cell, width, name in zip(row, widths, header, strict=True)
-        )
-        for row in [header, *rows]
+        (one, *(row[at].rjust(widths[at]) if at in numbers else row[at] for at in range(2, len(row))))
+        for one, row in zip(first, every)
     ]
     print_table(aligned[0], aligned[1:])
 
@@ -104,8 +109,10 @@ def _below(table: Any, n_layers: int, notes: dict[str, int]) -> str:
     if table.attrs["image"]:
         text += f"stride, receptive field: pixels of the {times(table.attrs['image'])} image that the network sees"
         text += "; whole: all of it\n" if table["whole"].any() else "\n"
-    tokens = {(row["tokens"], row["grid"]) for row in table.to_dict("records") if row["tokens"]}
-    for kinds, grid in sorted(tokens, key=str):
+    of_tokens = [row for row in table.to_dict("records") if row["tokens"] and row["dims"] == ("unit", "token")]
+    tokens = {(row["tokens"], row["grid"]) for row in of_tokens}
+    mixed = {each for each in tokens if "+" in each[0]}  # a class token beside the patches
+    for kinds, grid in sorted(mixed or tokens, key=str):
         text += f"tokens: {kinds}" + (f", patches in a grid of {times(grid)}" if grid else "") + "\n"
     wrapped = (textwrap.wrap(f"({n}) {note}", _WIDTH, subsequent_indent="    ") for note, n in notes.items())
     return text + "".join(f"{line}\n" for lines in wrapped for line in lines)

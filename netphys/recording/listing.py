@@ -75,7 +75,7 @@ def layers(
     --------
     >>> import netphys
     >>> table = layers(netphys.load_network("netphys:gabor_energy"))
-    >>> table[["name", "shape", "stride", "receptive_field"]].values.tolist()
+    >>> table[["name", "shape", "stride", "receptive_field"]].iloc[1:].values.tolist()
     [['simple', (160, 16, 16), (4.0, 4.0), (49, 49)], ['energy', (40, 16, 16), (4.0, 4.0), (49, 49)]]
     """
     import pandas as pd
