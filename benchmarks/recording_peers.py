@@ -151,7 +151,8 @@ def _mean(module: nn.Module, batches: Sequence[torch.Tensor], names: Sequence[st
 
 
 def _traced(module: nn.Module, batches: Sequence[torch.Tensor], names: Sequence[str]) -> Way:
-    extractor = create_feature_extractor(module, list(names))
+    # blocks of torchvision.ops are leaves to it unless told: their convolutions would not be found
+    extractor = create_feature_extractor(module, list(names), tracer_kwargs={"leaf_modules": []})
 
     def run() -> dict[str, Any]:
         parts = [extractor(batch) for batch in batches]

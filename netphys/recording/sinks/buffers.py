@@ -69,7 +69,7 @@ class Buffers:
     def _place(self, layer: str, values: torch.Tensor) -> None:
         """Lay the rows of a layer out like what is first written to them; until then nothing has touched them."""
         self._unplaced.discard(layer)
-        order = [0, *sorted(range(1, values.ndim), key=lambda axis: -values.stride(axis))]
+        order = [0, *sorted(range(1, values.ndim), key=values.stride, reverse=True)]
         if order != list(range(values.ndim)):
             given = self._arrays[layer]
             array = np.empty([given.shape[axis] for axis in order], given.dtype).transpose(np.argsort(order))
