@@ -108,6 +108,9 @@ def record(
     -----
     Values are those at the moment a layer returned them, also where the next operation is in-place.
 
+    Under torchrun, or in an open process group, all ranks call it alike: into a file they record together, and the file
+    is that of one process, bit for bit; each sink must have ``merge``. Into memory each records everything itself.
+
     Examples
     --------
     >>> record("netphys:gabor_energy", "world:scenes?n=3", layers="energy")

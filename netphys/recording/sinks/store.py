@@ -57,7 +57,7 @@ class Store:
     >>> sink = Store(tempfile.mkdtemp() + "/all.h5", dtype="float16")
     >>> means = netphys.record("netphys:gabor_energy", "world:scenes?n=3", layers="energy", keep="mean", sinks=[sink])
     >>> means.shape("energy"), sink.close().shape("energy")
-    ((3, 40), (3, 40, 64, 64))
+    ((3, 40), (3, 40, 16, 16))
     """
 
     def __init__(
