@@ -207,7 +207,7 @@ def test_a_recording_file_is_a_dict_of_arrays() -> None:
 @pytest.mark.slow
 def test_a_recording_file_is_a_dict_of_arrays_at_length() -> None:
     chosen = settings(
-        max_examples=200, stateful_step_count=20, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=60, stateful_step_count=15, deadline=None, database=None, suppress_health_check=list(HealthCheck)
     )
     run_state_machine_as_test(Store, settings=chosen)
 
