@@ -55,6 +55,11 @@ class Feeding:
         self._fresh = {index: deepcopy(sinks[index]) for index in merged}
         self._fed: list[Any] = [deepcopy(sink) if index in self._fresh else sink for index, sink in enumerate(sinks)]
 
+    @property
+    def merges(self) -> bool:
+        """Whether some sinks are joined of what each shard gave them."""
+        return bool(self._fresh)
+
     def writers(self, first: Write) -> list[Write]:
         """Return what is called with each activation: what keeps it, then what feeds the sinks."""
         before = [self._before] if self._keep is not None else []

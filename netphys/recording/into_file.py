@@ -132,7 +132,7 @@ def _record_shards(job: Job) -> None:
         if ranks.rank == 0:
             _pack(job, shards)
         ranks.share(None)
-        if not in_order(job.sinks):
+        if feeding.merges:  # beside a sink that cannot, too
             for index in range(len(shards.cut)):
                 feeding.merge(shards.states(index, verified=True))
         for sink in job.sinks:  # before their states are removed with the shards

@@ -271,3 +271,20 @@ def test_memory_does_not_grow_with_the_number_of_stimuli(kind: str, caplog: Any)
 def test_control_a_list_of_activations_grows(caplog: Any) -> None:
     kept: list[Any] = []
     assert _growth(Callback(lambda *given: kept.append(given[2].clone())), caplog) > 40
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_sinks_that_merge_see_everything_beside_one_that_does_not(stored: bool, tmp_path: Path) -> None:
+    """Sinks that merge are fed shard by shard; one that has to see all in order changes nothing for them."""
+    given: dict[str, Any] = {"layers": "energy", "keep": "mean", "into": tmp_path / "rec.h5" if stored else None}
+    seen: list[int] = []
+    moments = Moments()
+    callback = Callback(lambda layer, rows, activation: seen.append(len(rows)))
+    netphys.record("netphys:gabor_energy", "world:scenes?n=40", sinks=[moments, callback], **given)
+    (alone,) = netphys.recording.measure(
+        "netphys:gabor_energy", "world:scenes?n=40", layers="energy", sinks=[Moments()]
+    )
+    found = moments.close().layers["energy"]
+    assert sum(seen) == 40 and np.all(found.n == alone.layers["energy"].n)
+    # joined shard by shard: the last bits of float64 differ
+    assert np.allclose(found.mean, alone.layers["energy"].mean, rtol=1e-12, atol=0)
