@@ -286,5 +286,5 @@ def test_sinks_that_merge_see_everything_beside_one_that_does_not(stored: bool, 
     )
     found = moments.close().layers["energy"]
     assert sum(seen) == 40 and np.all(found.n == alone.layers["energy"].n)
-    # joined shard by shard: the last bits of float64 differ
-    assert np.allclose(found.mean, alone.layers["energy"].mean, rtol=1e-12, atol=0)
+    # joined shard by shard: deviations within a block of activations are float32
+    assert np.allclose(found.mean, alone.layers["energy"].mean, rtol=1e-6, atol=0)
