@@ -79,7 +79,9 @@ class _StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def ways_of_others(module: nn.Module, batches: Sequence[torch.Tensor], names: Sequence[str]) -> dict[str, Way | None]:
-    """Return each way by name; each returns all activations of the named modules; None: not installed.
+    """Return each way by name; each returns all activations of the named modules.
+
+    None stands for a peer that is not installed, or (torchvision fx) does not reach one of the modules.
 
     Parameters
     ----------
@@ -150,9 +152,11 @@ def _mean(module: nn.Module, batches: Sequence[torch.Tensor], names: Sequence[st
     return {name: torch.cat(parts) for name, parts in kept.items()}
 
 
-def _traced(module: nn.Module, batches: Sequence[torch.Tensor], names: Sequence[str]) -> Way:
-    # blocks of torchvision.ops are leaves to it unless told: their convolutions would not be found
-    extractor = create_feature_extractor(module, list(names), tracer_kwargs={"leaf_modules": []})
+def _traced(module: nn.Module, batches: Sequence[torch.Tensor], names: Sequence[str]) -> Way | None:
+    try:
+        extractor = create_feature_extractor(module, list(names))
+    except ValueError:  # it does not look into blocks of torchvision.ops (MobileNet)
+        return None
 
     def run() -> dict[str, Any]:
         parts = [extractor(batch) for batch in batches]
