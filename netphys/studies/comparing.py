@@ -142,9 +142,9 @@ def _open(path: Path | str, ids: str | None) -> Recording:
     """Open a recording, or features with the ids that the user named."""
     from netphys.neural import read_ids
     from netphys.recording import load_recording
+    from netphys.recording.importing import is_foreign
 
-    features = Path(path).suffix in (".npy", ".npz")
-    return load_recording(path, stimulus_ids=read_ids(ids) if features and ids else None)
+    return load_recording(path, stimulus_ids=read_ids(ids) if ids and is_foreign(path) else None)
 
 
 def _names(recordings: Sequence[Recording]) -> list[str]:
