@@ -127,6 +127,11 @@ class Copier:
         self._sent: deque[_Sent] = deque()
         self._turn = 0
 
+    @property
+    def is_late(self) -> bool:
+        """Whether copies may still be under way when :meth:`copy` returns."""
+        return self._streams is not None
+
     def copy(
         self,
         values: torch.Tensor,

@@ -64,7 +64,8 @@ class Buffers:
             self._place(layer, values)
         into = self._rows[layer][first : first + len(values)]
         landed = _overflow_check(layer, into, values) if _is_narrower(into, values) else None
-        self._copier.copy(values, into, owned=not is_view_of(values, activation), landed=landed)
+        owned = self._copier.is_late and not is_view_of(values, activation)  # a question that costs microseconds
+        self._copier.copy(values, into, owned=owned, landed=landed)
 
     def _place(self, layer: str, values: torch.Tensor) -> None:
         """Lay the rows of a layer out like what is first written to them; until then nothing has touched them."""
