@@ -26,6 +26,7 @@ from netphys.recording.passing import Pass
 from netphys.recording.plan import recording_digest, sink_plans
 from netphys.recording.reading import Recording, load_recording
 from netphys.recording.schema import read_header, verify
+from netphys.recording.seeing import field_facts
 from netphys.recording.sinks import Sink, sink_name
 from netphys.recording.sinks.buffers import Buffers, bytes_a_stimulus
 from netphys.recording.store import pack
@@ -220,7 +221,8 @@ def _pack(job: Job, shards: sharding.Shards) -> None:
 
 def packed(path: Path, run: Pass, shards: sharding.Shards, found: Mapping[str, Any], compression: str | None) -> None:
     """Pack complete shards of a pass into its file, with what was `found` out of each layer on the way."""
-    header = {**run.header(), "plan": run.plan, "contents": contents_of(run), "measured": found}
+    fields = field_facts(run.network, run.stimuli, run.layers)
+    header = {**run.header(), "plan": run.plan, "contents": contents_of(run), "measured": found, "fields": fields}
     pack(path, shards, run.layers, run.keep, run.columns, header, compression=compression)
 
 

@@ -14,6 +14,7 @@ from netphys.networks import Network, Preprocess, as_network
 from netphys.provenance import provenance
 from netphys.recording.layers import N_PROBE, Layer, probe_layers
 from netphys.recording.patterns import aliases_in, match_layers
+from netphys.recording.seeing import fields_seen, size_seen
 from netphys.recording.showing import shown
 
 if TYPE_CHECKING:
@@ -83,10 +84,10 @@ def layers(
     network = as_network(network)
     values = _example(network, stimuli)
     table = probe_layers(network, values)
-    size = _size(network, values)
+    size = size_seen(network, values)
     rows = [_row(layer) for layer in table]
     if receptive_fields:
-        fields = _fields(network, size)
+        fields = fields_seen(network, size)
         rows = [{**row, **_seen(row["name"], fields)} for row in rows]
     frame = pd.DataFrame(rows, dtype=object, columns=[each for each in _ORDER if each in rows[0]])
     frame = frame.astype({each: kind for each, kind in _TYPES.items() if each in frame})
@@ -162,21 +163,6 @@ def _seen(name: str, fields: Mapping[str, Field] | str) -> dict[str, Any]:
     return {"stride": field.stride, "receptive_field": field.size, "whole": False, "note": note}
 
 
-def _fields(network: Network, size: tuple[int, int] | None) -> Mapping[str, Field] | str:
-    """Work out the receptive fields, or say why they are unknown; the table of layers is useful without."""
-    from netphys.networks.geometry import receptive_fields
-
-    if size is None:
-        return "the network does not look at one image of three colours"
-    try:
-        return receptive_fields(network, size=size)
-    except OptionError as error:
-        return str(error)
-    except Exception as error:  # a network that runs, and whose operations are called in a way not foreseen
-        log.debug("receptive fields of %s", network.name, exc_info=True)
-        return f"its operations cannot be followed ({type(error).__name__})"
-
-
 def _example(network: Network, stimuli: StimulusSet | None) -> tuple[Any, ...]:
     """Values for the probing forward, one a field."""
     import torch
@@ -190,14 +176,6 @@ def _example(network: Network, stimuli: StimulusSet | None) -> tuple[Any, ...]:
         side = network.preprocess.output_size((_DEFAULT_SIDE, _DEFAULT_SIDE))
     noise = torch.randint(0, 256, (N_PROBE, 3, *side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     return (noise,)
-
-
-def _size(network: Network, values: Sequence[Any]) -> tuple[int, int] | None:
-    """Size of the image that the network sees; None where that is not one image of three colours."""
-    if len(values) > 1:
-        return None
-    shape = tuple(network.prepare(values[0]).shape)
-    return (shape[2], shape[3]) if len(shape) == 4 and shape[1] == 3 else None
 
 
 def _count(module: torch.nn.Module) -> int:

@@ -305,7 +305,7 @@ def test_a_stopped_recording_goes_on_with_the_states_of_its_sinks(
     _begun(path, monkeypatch)
     calls = _count_calls(net)
     resumed = netphys.record(net, _shown(30), layers=["1", "2"], batch_size=4, into=path, sinks=[sink])
-    assert calls["1"] == 3 + 3  # the three forwards before, and the three batches that were left
+    assert calls["1"] == 3 + 3 + 1  # three forwards before, three batches that were left, one for receptive fields
     memory = netphys.record(net, _shown(30), layers=["1", "2"], batch_size=4, sinks=[undisturbed])
     for layer in ("1", "2"):
         assert np.array_equal(resumed.array(layer), memory.array(layer))
@@ -349,7 +349,7 @@ def test_force_goes_on_with_the_same_recording(tmp_path: Path, monkeypatch: pyte
     _begun(path, monkeypatch)
     calls = _count_calls(net)
     netphys.record(net, _shown(30), layers=["1", "2"], batch_size=4, into=path, sinks=[Moments()], force=True)
-    assert calls["1"] == 3 + 3
+    assert calls["1"] == 3 + 3 + 1
 
 
 def test_a_recording_begun_without_a_shard_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
