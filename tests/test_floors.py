@@ -94,5 +94,7 @@ def test_a_violation_is_caught(module: str, source: str) -> None:
 
 
 def test_what_is_allowed_is_not_caught() -> None:
-    allowed = "import numpy\nfrom netphys.errors import near\nfrom netphys.recording.store import pack\nfrom . import x"
+    allowed = (
+        "import numpy\nfrom netphys.errors import near\nfrom netphys.recording.file.store import pack\nfrom . import x"
+    )
     assert violations(allowed, "netphys.rsa.building") == []

@@ -71,7 +71,7 @@ def _recording(path: Path) -> dict[str, Any] | None:
     import h5py
 
     from netphys.recording import load_recording
-    from netphys.recording.schema import FORMAT
+    from netphys.recording.file.schema import FORMAT
 
     try:
         with h5py.File(path, "r") as file:
@@ -117,7 +117,7 @@ def _layer(recording: Any, layer: str) -> str:
 
 def _damage(path: Path) -> str:
     """Say whether what the file says of itself is what was written; activations are not read."""
-    from netphys.recording.schema import verify_statements
+    from netphys.recording.file.schema import verify_statements
 
     try:
         verify_statements(path)

@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from netphys.recording.merging import merge_recordings
+    from netphys.recording.file.merging import merge_recordings
 
     made = merge_recordings(options.recordings, into=options.out, force=options.force, compression=options.compression)
     say(repr(made))

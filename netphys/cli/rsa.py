@@ -19,7 +19,12 @@ _EXAMPLE = """  netphys rsa rec.h5 --neural 'brain.mat?variable=RDMs' --ids imag
 def add(commands: Any) -> None:
     """Add the command."""
     parser = command(commands, "rsa", _run, about=_ABOUT, example=_EXAMPLE)
-    parser.add_argument("recordings", nargs="+", metavar="REC.h5", help="recordings (or features: .npy, .npz, HDF5, a folder; with --ids)")
+    parser.add_argument(
+        "recordings",
+        nargs="+",
+        metavar="REC.h5",
+        help="recordings, or features from elsewhere (with --ids)",
+    )
     parser.add_argument("--neural", required=True, metavar="FILE", help="neural data: a file, what is inside by query")
     parser.add_argument("--ids", metavar="FILE:COLUMN", help="the list that rows of files without ids follow")
     parser.add_argument(

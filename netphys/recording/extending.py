@@ -1,9 +1,9 @@
 """A finished recording gains the layers and the stimuli that it lacks: only what is missing is recorded.
 
 What is there, the missing layers (of all stimuli) and the missing stimuli (of the layers that are there) are recordings
-of one network, made in the same way; they are merged (:mod:`netphys.recording.merging`) and take the place of the old
-file by one rename. The parts that are recorded lie in ``NAME.h5.extending/`` until then, so that a kill loses no whole
-shard: the same call goes on.
+of one network, made in the same way; they are merged (:mod:`netphys.recording.file.merging`) and take the place of the
+old file by one rename. The parts that are recorded lie in ``NAME.h5.extending/`` until then, so that a kill loses no
+whole shard: the same call goes on.
 
 A network that draws at random in eval mode would have drawn otherwise in one recording of everything, so its stimuli
 cannot be added to.
@@ -22,12 +22,12 @@ import numpy as np
 
 from netphys.errors import OptionError, RecordingError
 from netphys.files import ensure_folder, remove_tree
+from netphys.recording.file.merging import Missing, merge_recordings, missing_of
+from netphys.recording.file.reading import Recording, load_recording
+from netphys.recording.file.schema import opened, read_schema
 from netphys.recording.gradients import SUFFIX
 from netphys.recording.into_file import Job, contents_of, into_file
-from netphys.recording.merging import Missing, merge_recordings, missing_of
 from netphys.recording.passing import Pass
-from netphys.recording.reading import Recording, load_recording
-from netphys.recording.schema import opened, read_schema
 
 if TYPE_CHECKING:
     import torch

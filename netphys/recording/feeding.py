@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netphys.errors import RecordingError
-from netphys.recording import shards as sharding
+from netphys.recording.file import shards as sharding
 from netphys.recording.keep import Fitted, Measuring
 from netphys.recording.passing import Pass, Write
 from netphys.recording.sinks import Sink, sink_name

@@ -20,16 +20,16 @@ import numpy as np
 from netphys.errors import RecordingError
 from netphys.files import ensure_folder, locked, require_free, sweep_file
 from netphys.progress import bar
-from netphys.recording import shards as sharding
 from netphys.recording.feeding import Feeding, cut_of, in_order, measured, require_mergeable, require_sound
+from netphys.recording.file import shards as sharding
+from netphys.recording.file.reading import Recording, load_recording
+from netphys.recording.file.schema import read_header, verify
+from netphys.recording.file.store import pack
 from netphys.recording.passing import Pass
 from netphys.recording.plan import recording_digest, sink_plans
-from netphys.recording.reading import Recording, load_recording
-from netphys.recording.schema import read_header, verify
 from netphys.recording.seeing import field_facts
 from netphys.recording.sinks import Sink, sink_name
 from netphys.recording.sinks.buffers import Buffers, bytes_a_stimulus
-from netphys.recording.store import pack
 
 if TYPE_CHECKING:
     import torch

@@ -21,6 +21,7 @@ from netphys.networks.outputs import tensors_in
 from netphys.networks.running import evaluating, unchanged
 from netphys.networks.tap import Tap
 from netphys.recording.checks import checked_output, degrees_seen, require_independent
+from netphys.recording.file.tables import plain_columns, table_digest
 from netphys.recording.gradients import SUFFIX, as_scalar, frozen, gradient_layer, gradients_begin
 from netphys.recording.keep import Keep, as_keep
 from netphys.recording.layers import N_PROBE, Layer, probe_layers
@@ -29,7 +30,6 @@ from netphys.recording.plan import make_plan, recording_digest, what_made_it
 from netphys.recording.running import on_device, require_made
 from netphys.recording.showing import batches_shown, padded, prepared, shown
 from netphys.recording.sinks import Sink
-from netphys.recording.tables import plain_columns, table_digest
 from netphys.seeds import derive_seed, forked_torch
 from netphys.stimuli import as_stimuli
 

@@ -17,17 +17,17 @@ import numpy as np
 from netphys.errors import OptionError, near
 from netphys.networks import Network, as_network
 from netphys.progress import bar, quiet
-from netphys.recording.entries import entry_of
 from netphys.recording.extending import extended
 from netphys.recording.feeding import Feeding, cut_of, measured, require_sound
+from netphys.recording.file.entries import entry_of
+from netphys.recording.file.reading import Recording
+from netphys.recording.file.store import COMPRESSIONS
 from netphys.recording.into_file import Job, into_file
 from netphys.recording.keep import Keep
 from netphys.recording.passing import Pass
 from netphys.recording.plan import recording_digest
-from netphys.recording.reading import Recording
 from netphys.recording.sinks import Sink
 from netphys.recording.sinks.buffers import Memory
-from netphys.recording.store import COMPRESSIONS
 
 if TYPE_CHECKING:
     import torch

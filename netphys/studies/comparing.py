@@ -142,7 +142,7 @@ def _open(path: Path | str, ids: str | None) -> Recording:
     """Open a recording, or features with the ids that the user named."""
     from netphys.neural import read_ids
     from netphys.recording import load_recording
-    from netphys.recording.importing import is_foreign
+    from netphys.recording.file.importing import is_foreign
 
     return load_recording(path, stimulus_ids=read_ids(ids) if ids and is_foreign(path) else None)
 

@@ -119,8 +119,8 @@ def test_merge_and_info(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_info_says_axes_tokens_and_what_was_measured(tmp_path: Path) -> None:
     from netphys.cli.info import describe
-    from netphys.recording.entries import Entry
-    from netphys.recording.store import Written, write_recording
+    from netphys.recording.file.entries import Entry
+    from netphys.recording.file.store import Written, write_recording
 
     tokens = ("cls", *("patch",) * 6)
     entry = Entry("block", "Block", ("unit", "token"), (4, 7), 3, tokens=tokens, grid=(2, 3), measured={"error": 0.25})

@@ -21,7 +21,7 @@ from killed_child import Moments, Twelve
 
 import netphys
 from netphys.errors import OutputError
-from netphys.recording import shards
+from netphys.recording.file import shards
 
 DEADLINE = 100  # seconds; then those who are left hang
 

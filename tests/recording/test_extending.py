@@ -15,7 +15,7 @@ from torch import nn
 import netphys
 from netphys.errors import OptionError, RecordingError
 from netphys.recording import extending
-from netphys.recording.schema import verify
+from netphys.recording.file.schema import verify
 from netphys.recording.sinks import Moments
 
 

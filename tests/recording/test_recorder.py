@@ -15,7 +15,7 @@ from torch import nn
 import netphys
 from netphys.errors import LayerNotFound, OptionError, RecordingError, StimulusError
 from netphys.networks import Network, Preprocess
-from netphys.recording import shards as sharding
+from netphys.recording.file import shards as sharding
 from netphys.recording.recorder import recording_digest, recording_plan
 
 COUNTING: list[Any] = []  # handles of torch's own hooks

@@ -77,7 +77,7 @@ def test_without_reserving_its_space_hdf5_crashes_on_a_full_disk() -> None:
     """Control: what :func:`netphys.files.reserve` is for. Where a later HDF5 does not crash, this may go."""
     script = Path(__file__).with_name("refused_child.py").read_text()
     script = script.replace(
-        "shards.SHARD_BYTES = 1 << 18", "import netphys.recording.store as s; s.reserve = lambda *_: 0"
+        "shards.SHARD_BYTES = 1 << 18", "import netphys.recording.file.store as s; s.reserve = lambda *_: 0"
     )
     folder = Path(tempfile.mkdtemp())
     try:

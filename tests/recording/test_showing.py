@@ -78,9 +78,10 @@ def test_two_eyes_are_recorded_as_by_hand() -> None:
         assert np.allclose(recording.array(layer), expected.detach(), rtol=1e-5, atol=1e-6)
     swapped = netphys.record(Network(net, fields=("right", "left")), stimuli, layers="eye", batch_size=4)
     assert np.array_equal(swapped.array("eye"), recording.array("eye#2"))  # control: the order is that of `fields`
-    assert swapped.header["digest"] != netphys.record(
-        Network(net, fields=("left", "right")), stimuli, layers="eye", batch_size=4
-    ).header["digest"]
+    assert (
+        swapped.header["digest"]
+        != netphys.record(Network(net, fields=("left", "right")), stimuli, layers="eye", batch_size=4).header["digest"]
+    )
 
 
 def test_an_image_with_its_sound_and_gradients() -> None:

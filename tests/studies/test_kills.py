@@ -19,7 +19,7 @@ from pathlib import Path
 import h5py, numpy, pandas, scipy.stats, torch, xarray, rsatoolbox, matplotlib.figure, jinja2
 import netphys.studies, netphys.rsa, netphys.figures, netphys.recording, netphys.neural, netphys.stimuli.world
 import netphys.training, netphys.units, netphys.probes, netphys.objectives
-from netphys.recording import shards
+from netphys.recording.file import shards
 
 torch.set_num_threads(1)
 shards.SHARD_BYTES = 1 << 16

@@ -214,7 +214,7 @@ import os, signal, sys
 import torch
 sys.path.insert(0, {here!r})
 import netphys
-from netphys.recording import shards
+from netphys.recording.file import shards
 from test_top_patches import TopPatches, net, stimuli
 shards.SHARD_BYTES = {shard_bytes}
 append, calls = shards.Shards.append, []

@@ -33,7 +33,7 @@ from netphys.recording.layers import Layer
 if TYPE_CHECKING:
     import torch
 
-    from netphys.recording.reading import Recording
+    from netphys.recording.file.reading import Recording
 
 __all__ = ["PCA"]
 
@@ -64,7 +64,7 @@ class PCA:
     """
 
     def __init__(self, fit: Recording | Path | str, k: int, *, whiten: bool = False, same: bool = False) -> None:
-        from netphys.recording.reading import load_recording
+        from netphys.recording.file.reading import load_recording
 
         if isinstance(k, bool) or k != int(k) or k < 1:
             raise OptionError(f"k={k}: a whole number, at least 1")

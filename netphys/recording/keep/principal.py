@@ -20,7 +20,7 @@ import numpy as np
 from netphys.errors import RecordingError
 
 if TYPE_CHECKING:
-    from netphys.recording.reading import Recording
+    from netphys.recording.file.reading import Recording
 
 __all__ = ["Principal", "principal_components"]
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netphys.errors import RecordingError
-from netphys.recording.bfloat16 import storage_dtype
 from netphys.recording.copying import Copier, as_torch, is_view_of
+from netphys.recording.file.bfloat16 import storage_dtype
 from netphys.recording.keep import Keep
 from netphys.recording.layers import Layer
 
@@ -34,7 +34,7 @@ class Buffers:
     keep : Keep
         What is kept of a map.
     dtype : {"float32", "float16", "bfloat16"}
-        Stored dtype; bfloat16 is kept as uint16 (:mod:`netphys.recording.bfloat16`).
+        Stored dtype; bfloat16 is kept as uint16 (:mod:`netphys.recording.file.bfloat16`).
     n_rows : int
         How many stimuli they hold.
     as_computed : bool

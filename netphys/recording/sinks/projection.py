@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from matplotlib.axes import Axes
 
-    from netphys.recording.reading import Recording
+    from netphys.recording.file.reading import Recording
 
 __all__ = ["ProjectedLayers", "RandomProjection"]
 
@@ -88,7 +88,7 @@ class ProjectedLayers:
 
     def recording(self, name: str = "projected") -> Recording:
         """Return the projections as a recording in memory, for RDMs and probes."""
-        from netphys.recording.reading import Recording
+        from netphys.recording.file.reading import Recording
 
         return Recording.from_arrays(self.arrays, self.stimulus_ids, name=name)
 

@@ -21,10 +21,10 @@ from netphys.recording.sinks.buffers import Buffers, bytes_a_stimulus
 if TYPE_CHECKING:
     import torch
 
+    from netphys.recording.file.reading import Recording
+    from netphys.recording.file.shards import Shards
     from netphys.recording.layers import Layer
     from netphys.recording.passing import Pass
-    from netphys.recording.reading import Recording
-    from netphys.recording.shards import Shards
 
 __all__ = ["Store"]
 
@@ -86,9 +86,9 @@ class Store:
 
     def begin(self, run: Pass) -> None:
         """Take what the pass knows of network and stimuli, and see that the file can be made."""
+        from netphys.recording.file.shards import cut_into
         from netphys.recording.passing import checked_dtype
         from netphys.recording.patterns import match_layers
-        from netphys.recording.shards import cut_into
 
         names = {each.name for each in run.layers}
         if self.layers is not None:
@@ -132,8 +132,8 @@ class Store:
 
     def close(self) -> Recording:
         """Pack the shards into the file; may be called again."""
+        from netphys.recording.file.reading import load_recording
         from netphys.recording.into_file import packed
-        from netphys.recording.reading import load_recording
 
         if self._waiting:
             self._flush()
@@ -187,7 +187,7 @@ class Store:
         self._done, self._waiting = self._done + self._waiting, 0
 
     def _opened(self) -> Shards:
-        from netphys.recording import shards as sharding
+        from netphys.recording.file import shards as sharding
 
         run = self._run
         assert run is not None
@@ -202,8 +202,8 @@ class Store:
 
     def _is_there(self) -> bool:
         """Tell whether the file is this recording, finished."""
+        from netphys.recording.file.schema import read_header
         from netphys.recording.plan import recording_digest
-        from netphys.recording.schema import read_header
 
         assert self._run is not None
         return (

@@ -12,7 +12,7 @@ from torch import nn
 
 import netphys
 from netphys.errors import LayerNotFound, OptionError, RecordingError
-from netphys.recording import shards as sharding
+from netphys.recording.file import shards as sharding
 from netphys.recording.sinks.store import Store
 
 

@@ -27,10 +27,10 @@ from hypothesis.stateful import (
 
 from netphys.errors import NetphysError, RecordingError
 from netphys.recording import Recording, load_recording, verify
-from netphys.recording.bfloat16 import storage_dtype, to_float32
-from netphys.recording.entries import Entry
-from netphys.recording.merging import merge_recordings, missing_of
-from netphys.recording.store import Written, write_recording
+from netphys.recording.file.bfloat16 import storage_dtype, to_float32
+from netphys.recording.file.entries import Entry
+from netphys.recording.file.merging import merge_recordings, missing_of
+from netphys.recording.file.store import Written, write_recording
 
 SHAPES = [(5,), (1,), (3, 2, 2), (4, 3), (2, 0), (17, 9, 9)]
 DIMS = {1: ("unit",), 2: ("unit", "token"), 3: ("unit", "y", "x")}
@@ -214,7 +214,7 @@ def test_a_recording_file_is_a_dict_of_arrays_at_length() -> None:
 
 def test_the_machine_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: a merge that loses the order of the stimuli, which this machine must see."""
-    from netphys.recording import merging
+    from netphys.recording.file import merging
 
     right = merging._fill
 

@@ -24,7 +24,7 @@ import numpy as np
 from netphys.errors import RecordingError
 from netphys.files import append_line, committing, ensure_folder, remove_tree, sha256_of, write_json, writing
 from netphys.provenance import digest
-from netphys.recording.bfloat16 import storage_dtype
+from netphys.recording.file.bfloat16 import storage_dtype
 
 __all__ = ["Cut", "Shard", "Shards", "agrees", "cut_into", "differences", "remove_shards"]
 

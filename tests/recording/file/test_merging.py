@@ -16,7 +16,7 @@ from torch import nn
 import netphys
 from netphys.errors import OptionError, RecordingError
 from netphys.recording import Recording, load_recording, verify
-from netphys.recording.merging import merge_recordings, missing_of
+from netphys.recording.file.merging import merge_recordings, missing_of
 
 IDS = [f"s{row}" for row in range(40)]
 
@@ -201,8 +201,8 @@ def test_memory_does_not_grow_with_the_stimuli(tmp_path: Path) -> None:
 
 def _with_plan(path: Path, layers: Any, ids: Any, *, contents: bool) -> Path:
     """Write a recording that says its plan, and what its stimuli are."""
-    from netphys.recording.schema import read_schema
-    from netphys.recording.store import Written, write_recording
+    from netphys.recording.file.schema import read_schema
+    from netphys.recording.file.store import Written, write_recording
 
     _record(path, layers, ids)
     shown = _shown(ids)

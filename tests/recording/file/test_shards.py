@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from netphys.errors import RecordingError
-from netphys.recording.shards import Cut, Shards, agrees, cut_into
+from netphys.recording.file.shards import Cut, Shards, agrees, cut_into
 
 PLAN = {"network": "abc", "layers": [["a", 3], ["b", 2, 2]], "batch_size": 4}
 SHAPES = {"a": (3,), "b": (2, 2)}

@@ -6,9 +6,9 @@ where they are known; the layer's true name is the attribute ``layer``, what els
 ``facts``. Root attributes: ``format``, ``digest``, ``complete``, ``provenance`` (JSON). ``sha256`` of each layer is
 that of its stored values in C order, the root's that of everything that is said about them:
 :func:`netphys.recording.verify` compares. Each chunk has a Fletcher-32 of its own, which HDF5 compares whenever it
-reads one. ``/stimuli`` holds the stimuli's metadata, a dataset a column (:mod:`netphys.recording.tables`).
+reads one. ``/stimuli`` holds the stimuli's metadata, a dataset a column (:mod:`netphys.recording.file.tables`).
 
-bfloat16 is stored in two bytes, as a float that HDF5 converts (:mod:`netphys.recording.bfloat16`).
+bfloat16 is stored in two bytes, as a float that HDF5 converts (:mod:`netphys.recording.file.bfloat16`).
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ import numpy as np
 from netphys.errors import OptionError, near
 from netphys.files import committing, reserve, writing
 from netphys.progress import bar
-from netphys.recording.bfloat16 import Stored, hdf5_dtype, storage_dtype
-from netphys.recording.entries import Entry, coordinates, entry_of, said_facts
+from netphys.recording.file.bfloat16 import Stored, hdf5_dtype, storage_dtype
+from netphys.recording.file.entries import Entry, coordinates, entry_of, said_facts
+from netphys.recording.file.schema import FORMAT, MORE, STATEMENTS, escape, statement_digest
+from netphys.recording.file.shards import Shards
+from netphys.recording.file.tables import Columns, stored_bytes, write_columns
 from netphys.recording.keep import Keep
 from netphys.recording.layers import Layer
-from netphys.recording.schema import FORMAT, MORE, STATEMENTS, escape, statement_digest
-from netphys.recording.shards import Shards
-from netphys.recording.tables import Columns, stored_bytes, write_columns
 
 __all__ = ["COMPRESSIONS", "FORMAT", "Written", "chunk_shape", "pack", "write_recording"]
 

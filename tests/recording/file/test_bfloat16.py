@@ -11,9 +11,9 @@ import torch
 import xarray as xr
 
 from netphys.recording import Recording, load_recording, verify
-from netphys.recording.bfloat16 import Stored, hdf5_dtype, is_bfloat16, storage_dtype, to_float32
-from netphys.recording.entries import Entry
-from netphys.recording.store import Written, write_recording
+from netphys.recording.file.bfloat16 import Stored, hdf5_dtype, is_bfloat16, storage_dtype, to_float32
+from netphys.recording.file.entries import Entry
+from netphys.recording.file.store import Written, write_recording
 
 EVERY = np.arange(1 << 16, dtype=np.uint16)  # all bfloat16 that there are
 

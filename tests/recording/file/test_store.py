@@ -17,11 +17,11 @@ from torch import nn
 import netphys
 from netphys.errors import OptionError, RecordingError
 from netphys.recording import verify
-from netphys.recording.bfloat16 import Stored
-from netphys.recording.entries import Entry
-from netphys.recording.schema import STATEMENTS, escape, read_header, statement_digest, unescape
-from netphys.recording.store import Written, chunk_shape, write_recording
-from netphys.recording.tables import read_columns
+from netphys.recording.file.bfloat16 import Stored
+from netphys.recording.file.entries import Entry
+from netphys.recording.file.schema import STATEMENTS, escape, read_header, statement_digest, unescape
+from netphys.recording.file.store import Written, chunk_shape, write_recording
+from netphys.recording.file.tables import read_columns
 
 
 class Named(nn.Module):

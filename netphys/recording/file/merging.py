@@ -24,13 +24,21 @@ import numpy as np
 from netphys.errors import OptionError, RecordingError
 from netphys.files import ensure_folder, locked, require_free, sweep_file
 from netphys.provenance import digest
-from netphys.recording.bfloat16 import Stored, storage_dtype
-from netphys.recording.entries import Entry
-from netphys.recording.reading import Recording, load_recording
-from netphys.recording.schema import escape, layer_data, opened, read_metadata, read_schema, verify, verify_statements
-from netphys.recording.selections import read_blocks
-from netphys.recording.store import Written, write_recording
-from netphys.recording.tables import Columns, table_digest
+from netphys.recording.file.bfloat16 import Stored, storage_dtype
+from netphys.recording.file.entries import Entry
+from netphys.recording.file.reading import Recording, load_recording
+from netphys.recording.file.schema import (
+    escape,
+    layer_data,
+    opened,
+    read_metadata,
+    read_schema,
+    verify,
+    verify_statements,
+)
+from netphys.recording.file.selections import read_blocks
+from netphys.recording.file.store import Written, write_recording
+from netphys.recording.file.tables import Columns, table_digest
 
 __all__ = ["Missing", "merge_recordings", "missing_of"]
 

@@ -17,19 +17,19 @@ import numpy as np
 
 from netphys.errors import LayerNotFound, RecordingError, near
 from netphys.matching import match_stimuli, require_unique
-from netphys.recording.bfloat16 import Stored, storage_dtype, to_float32
-from netphys.recording.entries import Entry, coordinates, default_dims
+from netphys.recording.file.bfloat16 import Stored, storage_dtype, to_float32
+from netphys.recording.file.entries import Entry, coordinates, default_dims
+from netphys.recording.file.schema import layer_data, read_metadata, read_schema
+from netphys.recording.file.selections import read_blocks
+from netphys.recording.file.tables import Columns, aligned, metadata_frame, plain_columns
 from netphys.recording.patterns import match_layers
-from netphys.recording.schema import layer_data, read_metadata, read_schema
-from netphys.recording.selections import read_blocks
-from netphys.recording.tables import Columns, aligned, metadata_frame, plain_columns
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
     import xarray as xr
 
-    from netphys.recording.torch_dataset import Activations
+    from netphys.recording.file.torch_dataset import Activations
 
 __all__ = ["Recording", "load_recording"]
 
@@ -201,7 +201,7 @@ class Recording:
         """
         import xarray as xr
 
-        from netphys.recording.labelled import lazy_variable
+        from netphys.recording.file.labelled import lazy_variable
 
         entry = self.entry(layer)
         if self.path is None and not self._is_halved(layer):
@@ -239,7 +239,7 @@ class Recording:
         RecordingError
             If there is no such column.
         """
-        from netphys.recording.torch_dataset import Activations
+        from netphys.recording.file.torch_dataset import Activations
 
         self.entry(layer)
         if labels is None:
@@ -381,7 +381,7 @@ def load_recording(path: Path | str, *, stimulus_ids: Sequence[str] | None = Non
     Parameters
     ----------
     path : Path or address
-        A recording's ``.h5``; or features (:mod:`netphys.recording.importing`): ``.npy`` (stimulus, unit, ...),
+        A recording's ``.h5``; or features (:mod:`netphys.recording.file.importing`): ``.npy`` (stimulus, unit, ...),
         ``.npz`` (one array a layer), any HDF5 by ``features.h5?layer=DATASET&ids=DATASET``, a folder of thingsvision.
     stimulus_ids : sequence of str, optional
         The ids of the rows of a file that has none.
@@ -391,7 +391,7 @@ def load_recording(path: Path | str, *, stimulus_ids: Sequence[str] | None = Non
     RecordingError
         If it is no recording, not whole, or lacks ids.
     """
-    from netphys.recording.importing import import_features, is_foreign
+    from netphys.recording.file.importing import import_features, is_foreign
 
     if is_foreign(path):
         return import_features(path, stimulus_ids)

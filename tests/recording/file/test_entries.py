@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from netphys.recording.entries import (
+from netphys.recording.file.entries import (
     AXES,
     Entry,
     coordinates,

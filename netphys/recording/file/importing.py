@@ -33,7 +33,7 @@ from netphys.addresses import Query, split_address
 from netphys.errors import RecordingError, near
 from netphys.guards import BUDGET, guarded_hdf5, require_claim, translating
 from netphys.numpy_files import npz_headers, read_npy, read_npz
-from netphys.recording.reading import Recording
+from netphys.recording.file.reading import Recording
 
 __all__ = ["import_features", "is_foreign"]
 

@@ -15,7 +15,7 @@ from torch import nn
 import netphys
 from netphys.errors import MatchError, RecordingError
 from netphys.recording import Recording, load_recording, verify
-from netphys.recording.tables import plain_columns, table_digest
+from netphys.recording.file.tables import plain_columns, table_digest
 
 IDS = ["b", "a", "c.png"]
 

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from netphys.recording.selections import read_blocks
+from netphys.recording.file.selections import read_blocks
 
 SHAPE, CHUNKS = (6000, 400), (512, 128)
 

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-    from netphys.recording.reading import Recording
+    from netphys.recording.file.reading import Recording
 
 __all__ = ["Activations"]
 

@@ -21,9 +21,9 @@ from netphys.errors import FileError, MatchError, RecordingError
 from netphys.guards import first_line, guarded_hdf5, translating
 from netphys.matching import require_unique
 from netphys.provenance import digest
-from netphys.recording.bfloat16 import Stored
-from netphys.recording.entries import Entry, coordinates, known_dims, read_facts
-from netphys.recording.tables import Columns, read_columns, table_digest
+from netphys.recording.file.bfloat16 import Stored
+from netphys.recording.file.entries import Entry, coordinates, known_dims, read_facts
+from netphys.recording.file.tables import Columns, read_columns, table_digest
 
 __all__ = [
     "FORMAT", "MORE", "STATEMENTS", "Entry", "damaged", "escape", "layer_data", "opened", "read_header",

@@ -10,7 +10,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 if TYPE_CHECKING:
-    from netphys.recording.reading import Recording
+    from netphys.recording.file.reading import Recording
 
 __all__ = ["lazy_variable"]
 
