@@ -62,9 +62,9 @@ def test_the_end_is_the_recording_of_everything(tmp_path: Path, begun: Any, then
     SEEN.clear()
     checked = n_shown and (len(begun[1]) < 20)  # whether it looks for networks that draw at random
     made = _record(path, then[0], _shown(*then[1]), extend=True)
-    # 3 to see which layers there are and 4 to see that stimuli do not mix, before each part; twice a batch of 4
+    # 3 to see which layers there are and 4 to see that stimuli do not mix, before each part, 1 for receptive fields; twice a batch of 4
     n_parts = {0: 0, 12: 1, 20: 1, 32: 2}[n_shown]
-    assert SEEN["images"] == n_shown + 3 + n_parts * 7 + 8 * bool(checked)
+    assert SEEN["images"] == n_shown + 3 + n_parts * 8 + 8 * bool(checked)
     assert sorted(made.layers) == everything
     whole = _record(None, everything, _shown())
     for layer in everything:

@@ -100,9 +100,7 @@ def _check(n: int, every: int, run: Callable[..., list[float]], into: Path) -> t
 
 
 def test_a_short_recording_does_not_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "netphys.recording.file.shards.SHARD_BYTES", 1 << 20
-    )  # so that buffers are used again and again
+    monkeypatch.setattr("netphys.recording.file.shards.SHARD_BYTES", 1 << 20)  # buffers are used again
     low, high = _check(2048, 32, _recorded, tmp_path / "rec.h5")
     assert low <= 0 <= high, (low, high)
 
