@@ -38,6 +38,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--dtype", default="float32", metavar="float32|float16|bfloat16", help="stored dtype (default: float32)"
     )
+    parser.add_argument(
+        "--gradient-of", metavar="SCALAR", help="gradients beside activations, of output[5], output.max or LAYER[unit,y,x]"
+    )
     parser.add_argument("--compress", metavar="gzip|lzf", help="compress the file, without loss")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="the plan's batch (default: 32)")
     parser.add_argument(
@@ -93,6 +96,7 @@ def _record(options: argparse.Namespace) -> None:
         batch_size=options.batch_size,
         device=options.device or "auto",
         seed=seed,
+        gradient_of=options.gradient_of,
         compression=options.compress,
         extend=options.extend,
         force=options.force,

@@ -183,3 +183,12 @@ def test_a_stimulus_has_the_same_gradient_alone_and_among_others() -> None:
     among = netphys.record(net, shown, **options).array("layer2.0.conv1/gradient")
     alone = netphys.record(net, shown.subset([5]), **options).array("layer2.0.conv1/gradient")
     assert np.array_equal(among[5], alone[0])
+
+
+def test_the_command_records_gradients(tmp_path: Path) -> None:
+    from netphys.cli.main import main
+
+    out = tmp_path / "rec.h5"
+    command = ["record", "torchvision:squeezenet1_1?resize=64", "world:scenes?n=2", "--layers", "features.3"]
+    assert main([*command, "--gradient-of", "output[3]", "--keep", "mean", "--out", str(out)]) == 0
+    assert netphys.load_recording(out).layers == ("features.3", "features.3/gradient")
