@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
         "--dtype", default="float32", metavar="float32|float16|bfloat16", help="stored dtype (default: float32)"
     )
     parser.add_argument(
-        "--gradient-of", metavar="SCALAR", help="gradients beside activations, of output[5], output.max or LAYER[unit,y,x]"
+        "--gradient-of", metavar="SCALAR", help="gradients, too: of output[5], output.max or LAYER[unit,y,x]"
     )
     parser.add_argument("--compress", metavar="gzip|lzf", help="compress the file, without loss")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="the plan's batch (default: 32)")

@@ -62,8 +62,8 @@ def test_the_end_is_the_recording_of_everything(tmp_path: Path, begun: Any, then
     SEEN.clear()
     checked = n_shown and (len(begun[1]) < 20)  # whether it looks for networks that draw at random
     made = _record(path, then[0], _shown(*then[1]), extend=True)
-    # 3 to see which layers there are; before each part 4 to see that stimuli do not mix, 1 for receptive fields; twice a
-    # batch of 4
+    # 3 to see which layers there are; before each part 4 to see that stimuli do not mix, 1 for receptive fields; twice
+    # a batch of 4
     n_parts = {0: 0, 12: 1, 20: 1, 32: 2}[n_shown]
     assert SEEN["images"] == n_shown + 3 + n_parts * 8 + 8 * bool(checked)
     assert sorted(made.layers) == everything

@@ -92,8 +92,10 @@ class Deep(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv, self.side, self.next = (nn.Conv2d(3, 4, 3, padding=1) for _ in range(3))
-        self.relu, self.head = nn.ReLU(inplace=True), nn.Linear(4, 6)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.conv, self.side, self.next = (nn.Conv2d(3, 4, 3, padding=1) for _ in range(3))
+            self.relu, self.head = nn.ReLU(inplace=True), nn.Linear(4, 6)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.side(x)
