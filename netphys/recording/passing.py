@@ -164,6 +164,7 @@ class _Listener:
         self.functions = keys.__contains__ if any(":" in key for key in keys) else None
         self._rows, self._answered = np.arange(0), set[str]()
         self._numbers: torch.Tensor | None = None
+        self._tensor = _tensor_class()
 
     def run(self, tap: Tap, inputs: Sequence[torch.Tensor], rows: np.ndarray) -> None:
         """Run one batch, and take the gradients of its scalar."""
@@ -183,10 +184,12 @@ class _Listener:
         source = self._scalar.layer if self._scalar is not None else None
         if not wanted and (source is None or source.key != key):
             return
-        tensors, n = dict(tensors_in(output)), self._run.batch_size
+        tensors: dict[str, Any] = {"": output} if isinstance(output, self._tensor) else dict(tensors_in(output))
+        n = self._run.batch_size
         for layer in wanted:
             tensor = tensors.get(layer.suffix)
-            self._write(layer, checked_output(tensor, layer, n).detach())
+            activation = checked_output(tensor, layer, n)
+            self._write(layer, activation if self._scalar is None else activation.detach())
             if self._scalar is not None and tensor is not None and tensor.requires_grad:
                 tensor.register_hook(partial(self._reached, layer))  # stays with the value before a later in-place
         if source is not None and source.key == key and self._scalar is not None:
@@ -215,8 +218,10 @@ class _Listener:
         self._write(gradient_layer(layer), checked_output(gradient.detach(), layer, self._run.batch_size))
 
     def _write(self, layer: Layer, activation: torch.Tensor) -> None:
+        if len(self._rows) < self._run.batch_size:
+            activation = activation[: len(self._rows)]
         for write in self._writers:
-            write(layer.name, self._rows, activation[: len(self._rows)])
+            write(layer.name, self._rows, activation)
         self._answered.add(layer.name)
 
     def _why_silent(self, name: str) -> str:
@@ -230,6 +235,12 @@ class _Listener:
             f"layer {name!r} of {network} did not answer to stimuli {rows[0]} to {rows[-1]}: the network calls its "
             "modules differently from batch to batch"
         )
+
+
+def _tensor_class() -> type:
+    import torch
+
+    return torch.Tensor
 
 
 def _recordable(wanted: Sequence[Layer], patterns: str | Sequence[str], network: str) -> list[Layer]:

@@ -51,7 +51,9 @@ class OfMaps:
 
     def reduce(self, activation: torch.Tensor, layer: Layer) -> torch.Tensor:
         """Reduce (stimulus, unit, ...) to (stimulus, *shape)."""
-        if activation.ndim > 2 and layer.arrangement.places and self.address != "all":
+        if self.address == "all":
+            return activation
+        if activation.ndim > 2 and layer.arrangement.places:
             laid_out = self.address in ("centre", "pooled") and layer.grid is not None
             activation = as_map(activation, layer) if laid_out else patches_of(activation, layer)
         return reduce_map(activation, self.address, kept_shape(layer, self.address))
