@@ -11,8 +11,9 @@ Three ways of computing attention are known, each named after the module that co
   the product (a scale that was multiplied into them included), its values those of the next product of the weights.
 
 Weights are (batch, head, query, key), the others (batch, head, token, feature). Windows that a network folds into the
-batch stay there. Grouped heads: weights are those of every query head, keys and values as they are given. A softmax of
-a product without an axis of heads is one head. ``flex_attention`` and masks that are no plain tensors are not known.
+batch, or has in an axis of their own, before the heads or behind them, stay there. Grouped heads: weights are those of
+every query head, keys and values as they are given. A softmax of a product without an axis of heads is one head.
+``flex_attention`` and masks that are no plain tensors are not known.
 """
 
 from __future__ import annotations
@@ -95,10 +96,10 @@ def fused_parts(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Parts:
         return {}
     options = {"mask": mask, "is_causal": given.get("is_causal", False), "scale": given.get("scale")}
     return {
-        "query": lambda: _four(query),
-        "key": lambda: _four(key),
-        "value": lambda: _four(value),
-        "attention": lambda: _four(attention_weights(query, key, **options)),
+        "query": lambda: _with_heads(query),
+        "key": lambda: _with_heads(key),
+        "value": lambda: _with_heads(value),
+        "attention": lambda: _with_heads(attention_weights(query, key, **options)),
     }
 
 
@@ -142,7 +143,7 @@ class Explicit:
             return {}
         if self._weights is not None and first.shape == self._weights:
             self._weights = None
-            return {"value": lambda: _four(second)}
+            return {"value": lambda: _with_heads(second)}
         self._scores = (result.shape, first, second.mT)
         return {}
 
@@ -153,7 +154,11 @@ class Explicit:
             return {}
         _, query, key = self._scores
         self._scores, self._weights = None, result.shape
-        return {"query": lambda: _four(query), "key": lambda: _four(key), "attention": lambda: _four(result)}
+        return {
+            "query": lambda: _with_heads(query),
+            "key": lambda: _with_heads(key),
+            "attention": lambda: _with_heads(result),
+        }
 
 
 def _is_plain(tensor: Any) -> bool:
@@ -163,13 +168,11 @@ def _is_plain(tensor: Any) -> bool:
     return type(tensor) in (torch.Tensor, torch.nn.Parameter) and not tensor.is_nested
 
 
-def _four(tensor: torch.Tensor) -> torch.Tensor:
-    """Give a tensor four axes: those before the heads are one; without heads there is one."""
-    if tensor.ndim > 4:
-        return tensor.flatten(0, -4)
+def _with_heads(tensor: torch.Tensor) -> torch.Tensor:
+    """Give a tensor at least four axes: without an axis of heads there is one head. Axes of windows stay."""
     if tensor.ndim == 3:
         return tensor.unsqueeze(1)
-    return tensor if tensor.ndim == 4 else tensor[None, None]
+    return tensor if tensor.ndim > 3 else tensor[None, None]
 
 
 def _project(given: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

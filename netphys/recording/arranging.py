@@ -14,10 +14,9 @@ from netphys.recording.places import tokens_of
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Arrangement", "Described", "described"]
+__all__ = ["Arrangement", "Described", "by_query_and_key", "described", "placed", "unusable"]
 
 _DIMS = {0: (), 1: ("token",), 2: ("y", "x"), 3: ("time", "y", "x")}  # behind the unit
-_ATTENTION = {"attention": (1,), "query": (1, 3), "key": (1, 3), "value": (1, 3)}  # where their units are, by meaning
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,8 @@ class Arrangement:
     Attributes
     ----------
     unit_axes : tuple of int
-        The axes that hold units, in the order in which units are numbered; all others keep their order.
+        The axes that hold units, in the order in which units are numbered; all others keep their order. Axis 0 among
+        them: what the network folds into the batch are units (heads of attention).
     n_windows : int
         Parts of a stimulus that the network folds into the batch (windows of a Swin, frames of a film); 1: none.
     tokens : tuple of str
@@ -73,10 +73,8 @@ class Described:
     problem: str = ""
 
 
-def described(
-    tensor: torch.Tensor, known: Companion, n_stimuli: int, function: str = "", *, constant: bool = False
-) -> Described:
-    """Describe one raw output.
+def described(tensor: torch.Tensor, known: Companion, n_stimuli: int, *, constant: bool = False) -> Described:
+    """Describe one raw output that is no part of attention: those see :mod:`netphys.recording.attending`.
 
     Parameters
     ----------
@@ -86,30 +84,27 @@ def described(
         What is known of its elements.
     n_stimuli : int
         How many the network was shown.
-    function : str
-        ``"attention"``, ``"query"``, ``"key"``, ``"value"``, whose axes are known by what they mean; else empty.
     constant : bool
         Whether it was computed from weights alone.
     """
-    problem = _no_activation(tensor) or ""
-    if constant and (not tensor.ndim or tensor.shape[0] != n_stimuli):
-        problem = problem or f"it is made of weights alone and does not hang on the stimuli: {tuple(tensor.shape)}"
-    problem = problem or _not_by_stimulus(tensor, known, n_stimuli)
+    problem = unusable(tensor, known, n_stimuli, constant=constant)
+    if not problem and known.units is not None and 0 in varying(known.units):
+        problem = f"{_not_the_batch(tensor, n_stimuli)}, it holds units, too"
     if problem:
         return Described(Arrangement(), ("unit",), tuple(tensor.shape[1:]) or (1,), problem)
     n_windows = tensor.shape[0] // n_stimuli
-    axes, problem = _units_of(tensor, known, function)
+    axes, problem = _units_of(tensor, known)
     rest = [axis for axis in range(1, tensor.ndim) if axis not in axes]
     sizes = [*([n_windows] if n_windows > 1 else []), *(tensor.shape[axis] for axis in rest)]
     arrangement = Arrangement(axes or (1,), n_windows)
     n_units = prod(tensor.shape[axis] for axis in axes)
     if problem:
         return Described(arrangement, ("unit", *_DIMS.get(len(sizes), ())), (n_units, *sizes), problem)
-    if function == "attention" or (known.columns is not None and len(rest) in (2, 3)):
-        arrangement = _attention(arrangement, known, n_stimuli, rest, tensor.shape)
+    if known.columns is not None and len(rest) in (2, 3):
+        arrangement = by_query_and_key(arrangement, known, n_stimuli, rest, tensor.shape)
         dims: tuple[str, ...] = (*(("window",) if len(sizes) > 2 else ()), "query", "key")
     else:
-        arrangement = _placed(arrangement, known.places, n_stimuli, rest, tensor.shape)
+        arrangement = placed(arrangement, known.places, n_stimuli, rest, tensor.shape)
         dims = _names(arrangement, sizes)
     if len(sizes) > len(dims):  # windows along several axes
         sizes = [prod(sizes[: 1 - len(dims)]), *sizes[1 - len(dims) :]]
@@ -130,6 +125,17 @@ def _names(arrangement: Arrangement, sizes: Sequence[int]) -> tuple[str, ...]:
     return _DIMS[len(sizes)]
 
 
+def unusable(tensor: torch.Tensor, known: Companion, n_stimuli: int, *, constant: bool = False) -> str:
+    """Say why a raw output is no activation of each stimulus; empty where it is. See :func:`described`."""
+    if constant:
+        return f"it is made of weights alone and does not hang on the stimuli: {tuple(tensor.shape)}"
+    return _no_activation(tensor) or _not_by_stimulus(tensor, known, n_stimuli)
+
+
+def _not_the_batch(tensor: torch.Tensor, n_stimuli: int) -> str:
+    return f"its first dimension is not the batch: {tuple(tensor.shape)} for {n_stimuli} stimuli"
+
+
 def _no_activation(tensor: torch.Tensor) -> str:
     if not tensor.is_floating_point():
         return f"it holds {str(tensor.dtype).removeprefix('torch.')}, not activations"
@@ -142,11 +148,9 @@ def _not_by_stimulus(tensor: torch.Tensor, known: Companion, n_stimuli: int) -> 
     A first dimension that is a whole multiple of the batch holds parts of a stimulus beside each other. Where the
     stimuli could not be followed that is seen to before a recording: their activations must be their own.
     """
-    said = f"its first dimension is not the batch: {tuple(tensor.shape)} for {n_stimuli} stimuli"
+    said = _not_the_batch(tensor, n_stimuli)
     if tensor.ndim < 1 or tensor.shape[0] % n_stimuli:
         return said
-    if known.units is not None and 0 in varying(known.units):
-        return f"{said}, it holds units, too"
     if known.stimuli is None or n_stimuli == 1:
         return ""
     axes = varying(known.stimuli)
@@ -158,25 +162,27 @@ def _not_by_stimulus(tensor: torch.Tensor, known: Companion, n_stimuli: int) -> 
     return ""
 
 
-def _units_of(tensor: torch.Tensor, known: Companion, function: str) -> tuple[tuple[int, ...], str]:
+def _units_of(tensor: torch.Tensor, known: Companion) -> tuple[tuple[int, ...], str]:
     """Return the axes of the units, and why they cannot be told."""
     if tensor.ndim <= 2:
         return (tuple(range(1, tensor.ndim)), "")
     found = None if known.units is None else unit_axes(known.units)
-    if found is None:
-        found = _ATTENTION.get(function) if tensor.ndim == 4 else None
     if found is not None:
         return found, ""
     said = f"which axis of {tuple(tensor.shape)} holds its units cannot be told; record a module inside or behind it"
     return (1,), said
 
 
-def _placed(
+def placed(
     arrangement: Arrangement, places: Places | None, n_stimuli: int, rest: Sequence[int], shape: Sequence[int]
 ) -> Arrangement:
-    """Add what is known of the tokens; nothing where places differ from unit to unit, or between stimuli."""
-    codes = _codes(places, n_stimuli, rest, shape)
-    if codes is None or places is None or (not rest and arrangement.n_windows == 1):
+    """Add what is known of the tokens along the axes `rest`.
+
+    Nothing where places differ from unit to unit, or between stimuli.
+    """
+    heads_in_batch = 0 in arrangement.unit_axes
+    codes = _codes(places, n_stimuli, rest, shape, alike=heads_in_batch)
+    if codes is None or places is None or (not rest and (arrangement.n_windows == 1 or heads_in_batch)):
         return arrangement
     tokens, grid = tokens_of(codes), places.grid
     own = tuple(max(code, -1) for code in codes)
@@ -187,26 +193,31 @@ def _placed(
     return Arrangement(arrangement.unit_axes, arrangement.n_windows, tokens, grid if "patch" in tokens else None, own)
 
 
-def _attention(
+def by_query_and_key(
     arrangement: Arrangement, known: Companion, n_stimuli: int, rest: Sequence[int], shape: Sequence[int]
 ) -> Arrangement:
-    """Add what is known of queries and keys."""
+    """Add what is known of queries and keys, the last two axes of `rest`; those before them are windows."""
     *windows, query, key = rest
-    queries = _placed(arrangement, known.places, n_stimuli, [*windows, query], shape)
-    keys = _placed(Arrangement((), arrangement.n_windows), known.columns, n_stimuli, [*windows, key], shape)
+    queries = placed(arrangement, known.places, n_stimuli, [*windows, query], shape)
+    keys = placed(arrangement, known.columns, n_stimuli, [*windows, key], shape)
     return Arrangement(
         arrangement.unit_axes, arrangement.n_windows, queries.tokens, queries.grid, queries.places,
         keys if keys.tokens else None,
     )  # fmt: skip
 
 
-def _codes(places: Places | None, n_stimuli: int, rest: Sequence[int], shape: Sequence[int]) -> list[int] | None:
-    """Return the place of each position, of each window in turn; None where other axes change it."""
+def _codes(
+    places: Places | None, n_stimuli: int, rest: Sequence[int], shape: Sequence[int], *, alike: bool = False
+) -> list[int] | None:
+    """Return the place of each position, of each window in turn; None where other axes change it.
+
+    `alike`: what is folded into the batch are no windows; all parts of a stimulus have the same places.
+    """
     if places is None or not set(varying(places.of)) <= {0, *rest}:
         return None
     small: Any = places.of
     for axis in range(1, len(shape)):
         if axis not in rest:
             small = small.narrow(axis, 0, 1)
-    parts = small.reshape(n_stimuli, -1)
+    parts = small.reshape(shape[0] if alike else n_stimuli, -1)
     return parts[0].tolist() if bool((parts == parts[:1]).all()) else None

@@ -254,16 +254,26 @@ def _units(call: Call, output: Any) -> Any:
     if mixed is not None:
         return mixed
     if name.startswith(("conv", "_conv")) and name[-1] in "123d":
-        return numbered(output.shape, -1 - int(name.rstrip("d")[-1]))
+        return _along(given, output, n_dims - 1 - int(name.rstrip("d")[-1]))
     if name in _FIRST:
-        return numbered(output.shape, 1) if n_dims > 1 else None
+        return _along(given, output, 1) if n_dims > 1 else None
     if name in _OF_FEATURES and _over_last(call):
-        kept = given is not None and n_dims - 1 in (unit_axes(given) or ())
+        kept = given is not None and n_dims - 1 in (varying(given) if _in_batch(given) else unit_axes(given) or ())
         return given if kept else numbered(output.shape, -1)
     if name in _LAST:
         same = given is not None and given.ndim == n_dims
         return renewed(given, output.shape, -1) if same else numbered(output.shape, -1)
     return _units_alike(call, output)
+
+
+def _along(given: Any, output: Any, axis: int) -> Any:
+    """Make new units along one axis; those that lie in the batch, too (heads), stay apart."""
+    apart = given is not None and given.ndim == output.ndim and _in_batch(given)
+    return renewed(given, output.shape, axis) if apart else numbered(output.shape, axis)
+
+
+def _in_batch(units: Any) -> bool:
+    return 0 in varying(units)
 
 
 def _units_alike(call: Call, output: Any) -> Any:

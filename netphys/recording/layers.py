@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from netphys.errors import RecordingError
 from netphys.networks import Network
-from netphys.networks.outputs import LayerName, tensors_in
+from netphys.networks.functions import function_in
+from netphys.networks.outputs import tensors_in
 from netphys.networks.running import evaluating, unchanged
 from netphys.networks.tap import Tap
 from netphys.recording.arranging import Arrangement
@@ -138,7 +139,7 @@ def _describe(
 ) -> Layer:
     """Describe one output: which of its axes is which."""
     path, key, suffix = names
-    function = LayerName.parse(key).function.partition("#")[0]
+    function = function_in(path, key)
     found = layout.described(tensor, n_stimuli, function)
     return Layer(
         name=key + suffix,

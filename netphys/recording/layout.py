@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from netphys.networks.attention import ATTENTION
 from netphys.networks.outputs import tensors_in
 from netphys.recording.arranging import Arrangement, Described, described
+from netphys.recording.attending import attention_described
 from netphys.recording.companions import Companion, numbered, slim, unit_axes
 from netphys.recording.following import Call, followed
 from netphys.recording.places import of_parameter, of_picture
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = ["Arrangement", "Layout"]
+
+_REPEAT = {
+    "broadcast_to", "cat", "concat", "concatenate", "expand", "expand_as", "repeat", "repeat_interleave", "stack",
+    "tile",
+}  # fmt: skip
 
 
 class Layout:
@@ -45,6 +52,8 @@ class Layout:
         self._companions: Any = WeakTensorKeyDictionary()
         self._parameters: Any = WeakTensorKeyDictionary()
         self._constant: Any = WeakTensorKeyDictionary()  # what does not hang on the images, and its version
+        self._repeated: Any = WeakTensorKeyDictionary()  # what of that has a copy for each stimulus
+        self._n_stimuli = len(images)
         for name, parameter in module.named_parameters():
             self._parameters[parameter] = name
         for each in [*module.parameters(), *module.buffers()]:
@@ -83,13 +92,29 @@ class Layout:
             return (1,) if tensor.ndim <= 2 else None if units is None else unit_axes(units)
 
     def described(self, tensor: torch.Tensor, n_stimuli: int, function: str = "") -> Described:
-        """Say how a raw output becomes (stimulus, unit, ...): :func:`netphys.recording.arranging.described`."""
-        with self._pausing():
-            return described(tensor, self.companion(tensor), n_stimuli, function, constant=self._is_constant(tensor))
+        """Say how a raw output becomes (stimulus, unit, ...); `function`: what of attention it is, if anything.
 
-    def _is_constant(self, tensor: torch.Tensor) -> bool:
-        """Tell whether a tensor was made of nothing but weights and constants, and not written to since."""
-        return tensor in self._constant and self._constant[tensor] == _version(tensor)
+        See :func:`netphys.recording.arranging.described` and :mod:`netphys.recording.attending`.
+        """
+        constant = self._is_constant(tensor) and not self._repeated.get(tensor)
+        with self._pausing():
+            if function in ATTENTION:
+                return attention_described(tensor, self.companion(tensor), n_stimuli, function, constant=constant)
+            return described(tensor, self.companion(tensor), n_stimuli, constant=constant)
+
+    def _is_constant(self, tensor: torch.Tensor, *, written: bool = False) -> bool:
+        """Tell whether a tensor was made of nothing but weights and constants, and not written to since.
+
+        `written`: it was by the function that is looked at.
+        """
+        return tensor in self._constant and _version(tensor) - self._constant[tensor] in {0, int(written)}
+
+    def _is_repeated(self, name: str, tensors: Sequence[Any], output: Any) -> bool:
+        """Tell whether a constant has one copy for each stimulus (a class token, a first hidden state)."""
+        if not output.ndim or output.shape[0] != self._n_stimuli:
+            return False
+        made = not tensors or (name in _REPEAT and all(e.ndim < output.ndim or e.shape[0] == 1 for e in tensors))
+        return made or any(self._repeated.get(each) for each in tensors)
 
     @contextmanager
     def _pausing(self) -> Iterator[None]:
@@ -124,8 +149,9 @@ class Layout:
             return
         tensors = list(_tensors([args, kwargs]))
         known = {id(each): found for each in tensors if (found := self._known(each)) is not None}
-        constant = all(self._is_constant(each) for each in tensors)
-        companions = followed(Call(func, _name_of(func), args, kwargs, tensors, known), outputs)
+        constant = all(self._is_constant(each, written=any(each is one for one in outputs)) for each in tensors)
+        call = Call(func, _name_of(func), args, kwargs, tensors, known)
+        companions = followed(call, outputs)
         for index, output in enumerate(outputs):
             found = _fitting(companions[index], output.shape) if index < len(companions) else Companion()
             if found != Companion():
@@ -134,6 +160,7 @@ class Layout:
                 self._companions.pop(output, None)
             if constant:
                 self._constant[output] = _version(output)
+                self._repeated[output] = self._is_repeated(call.name, tensors, output)
             else:
                 self._constant.pop(output, None)
 

@@ -83,12 +83,17 @@ def test_an_option_that_is_left_out_is_seen(case: str) -> None:
     assert not torch.allclose(attention_weights(query, key) @ value, fused, atol=1e-3)
 
 
-@pytest.mark.parametrize("shape", [(6, 8), (3, 6, 8), (2, 3, 4, 6, 8)])
-def test_weights_always_have_four_axes(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("shape", "before"), [((6, 8), (1, 1)), ((3, 6, 8), (3, 1)), ((2, 4, 6, 8), (2, 4)), ((2, 3, 4, 6, 8), (2, 3, 4))]
+)
+def test_weights_have_an_axis_of_heads_and_windows_stay_where_they_are(
+    shape: tuple[int, ...], before: tuple[int, ...]
+) -> None:
     x = random(*shape)
     found = heard(Attends(), x, x, x)
-    batch = {2: (1, 1), 3: (3, 1), 5: (6, 4)}[len(shape)]
-    assert found["output:attention"].shape == (*batch, 6, 6) and found["output:key"].shape == (*batch, 6, 8)
+    assert found["output:attention"].shape == (*before, 6, 6) and found["output:key"].shape == (*before, 6, 8)
+    made = found["output:attention"] @ found["output:value"]
+    assert torch.allclose(made.reshape(shape), F.scaled_dot_product_attention(x, x, x), **TOLERANCE)
 
 
 def test_weights_are_float32_of_half_precision_and_in_the_graph() -> None:
@@ -111,7 +116,7 @@ def test_nothing_is_computed_that_is_not_wanted(monkeypatch: pytest.MonkeyPatch)
 
     x = random(2, 3, 4, 8)
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-    for name in ("attention_weights", "_project", "_four"):
+    for name in ("attention_weights", "_project", "_with_heads"):
         monkeypatch.setattr(attention, name, fails)
     assert list(heard(Attends(), x, x, x, wanted=lambda key: key.endswith("product_attention"))) == [
         "input:scaled_dot_product_attention"
