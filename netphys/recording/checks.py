@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from netphys.stimuli import StimulusSet
 
-__all__ = ["checked_output", "degrees_seen", "require_independent"]
+__all__ = ["checked_output", "degrees_seen", "differ", "require_independent", "two_batches"]
 
 log = logging.getLogger(__name__)
 
@@ -44,25 +44,40 @@ def require_independent(
         Naming the first layer that looks across the batch (batch norm without running statistics, a sequence-first
         layer), or keeps something from one forward to the next that is no buffer.
     """
+    alone, beside = two_batches(network, stimuli, device)
+    first, second = (_first_rows(network, layers, inputs, seed) for inputs in (alone, beside))
+    for layer in layers:
+        one, other = first.get(layer.name), second.get(layer.name)
+        if one is None or other is None:
+            continue  # called differently from batch to batch: the recording says so
+        if differ(one, other, alone):
+            raise RecordingError(
+                f"layer {layer.name!r} of {network.name} cannot be recorded: its activations to a stimulus depend on "
+                "the other stimuli in the batch, or change from call to call"
+            )
+
+
+def two_batches(
+    network: Network, stimuli: StimulusSet, device: torch.device
+) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
+    """Return the first stimulus beside itself, and beside another one, as the network is shown them."""
     import torch
 
     alone = prepared(network, shown(network, stimuli, [0, 0]), device)
     beside = prepared(network, shown(network, stimuli, [0, min(1, len(stimuli) - 1)]), device)
     if all(torch.equal(each[0], each[1]) for each in beside):
         beside = tuple(torch.stack([each[0], _another(each[0])]) for each in beside)
-    first, second = (_first_rows(network, layers, images, seed) for images in (alone, beside))
-    for layer in layers:
-        one, other = first.get(layer.name), second.get(layer.name)
-        if one is None or other is None:
-            continue  # called differently from batch to batch: the recording says so
-        one, other = one.double(), other.double()
-        largest = float(one[one.isfinite()].abs().max()) if one.isfinite().any() else 0.0
-        eps = max(_ROUNDING, *(8 * torch.finfo(each.dtype).eps for each in alone if each.is_floating_point()), 0.0)
-        if one.shape != other.shape or not torch.allclose(one, other, rtol=0, atol=eps * largest, equal_nan=True):
-            raise RecordingError(
-                f"layer {layer.name!r} of {network.name} cannot be recorded: its activations to a stimulus depend on "
-                "the other stimuli in the batch, or change from call to call"
-            )
+    return alone, beside
+
+
+def differ(one: torch.Tensor, other: torch.Tensor, inputs: Sequence[torch.Tensor]) -> bool:
+    """Tell whether what a layer did differs by more than rounding, in the dtypes of the inputs."""
+    import torch
+
+    one, other = one.double(), other.double()
+    largest = float(one[one.isfinite()].abs().max()) if one.isfinite().any() else 0.0
+    eps = max(_ROUNDING, *(8 * torch.finfo(each.dtype).eps for each in inputs if each.is_floating_point()), 0.0)
+    return one.shape != other.shape or not torch.allclose(one, other, rtol=0, atol=eps * largest, equal_nan=True)
 
 
 def degrees_seen(network: Network, stimuli: StimulusSet) -> float | None:

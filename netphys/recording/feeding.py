@@ -132,7 +132,12 @@ def require_sound(run: Pass) -> None:
     """See, before anything is recorded, that activations are a stimulus' own, and that a fit is of other stimuli."""
     run.require_independent()
     if isinstance(run.keep, Fitted):
-        run.keep.check(network=run.plan["network"], stimuli=run.plan["stimuli"], stimulus_ids=run.stimuli.ids)
+        run.keep.check(
+            network=run.plan["network"],
+            stimuli=run.plan["stimuli"],
+            stimulus_ids=run.stimuli.ids,
+            gradient_of=run.plan.get("gradient_of"),
+        )
 
 
 def _merges(sink: Sink) -> bool:

@@ -1,8 +1,14 @@
 """Gradients of a chosen scalar beside activations: what would change it, at the moment a layer returned.
 
 The scalar is one number a stimulus; its gradient with respect to a layer's activation has the activation's shape and
-is recorded as a layer of its own, ``features.3/gradient``. A stimulus' gradient is its own, because its activations
-are (:func:`netphys.recording.checks.require_independent`).
+is recorded as a layer of its own, ``features.3/gradient``. A stimulus' gradient is its own: before anything is recorded
+it is compared beside itself and beside another stimulus, since what lies behind a layer may mix a batch that the layer
+does not mix.
+
+The gradient is that of the value at the moment the layer returned it, all its later uses included. A hook of torch on
+the tensor stays with that value also when it is written to in place, but for views: a later write to their memory
+moves them to another place in the graph. To a view a leaf of negative zeros is added, in place, which changes no bit of
+any number, and the gradient is that of the leaf.
 
 ======================  ============================================================================
 ``output[207]``         an entry of what the network returns (a logit)
@@ -29,7 +35,7 @@ from netphys.recording.patterns import match_layers
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["SUFFIX", "Scalar", "as_scalar", "frozen", "gradient_layer", "gradients_begin"]
+__all__ = ["SUFFIX", "Scalar", "as_scalar", "frozen", "gradient_layer", "gradients_begin", "watched"]
 
 SUFFIX = "/gradient"
 _ENTRY = re.compile(r"^(?P<layer>.+)\[(?P<at>\d+(?:,\d+)*)\]$")
@@ -98,6 +104,26 @@ def as_scalar(scalar: str | Callable[[Any], Any], table: Sequence[Layer], *, net
     if len(at) not in (1, len(layer.shape)):
         raise OptionError(f"gradient of {scalar!r}: layer {name!r} is {layer.shape}; say [unit] or one number an axis")
     return Scalar(scalar, layer, lambda activation: _entry(activation, at))
+
+
+def watched(tensor: torch.Tensor) -> torch.Tensor | None:
+    """Add a leaf to a view, in its memory, so that gradients with respect to the view as it is now reach the leaf.
+
+    Returns None for what is no view, and for views that torch lets nobody write to (of ``split``, expanded ones): a
+    hook on the tensor itself does, as long as nobody writes to their memory.
+    """
+    import torch
+    from torch.autograd import _unsafe_preserve_version_counter
+
+    if not tensor._is_view():
+        return None
+    leaf = torch.full_like(tensor, -0.0, memory_format=torch.contiguous_format).requires_grad_()
+    try:
+        with _unsafe_preserve_version_counter(tensor):  # no value changes, so that what was saved of it stays right
+            tensor.add_(leaf)
+    except RuntimeError:
+        return None
+    return leaf
 
 
 def gradient_layer(layer: Layer) -> Layer:

@@ -7,8 +7,8 @@ otherwise depend, in the last bits, on how the stimuli were cut. It never runs p
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,9 +20,9 @@ from netphys.networks import Network, as_network
 from netphys.networks.outputs import tensors_in
 from netphys.networks.running import evaluating, unchanged
 from netphys.networks.tap import Tap
-from netphys.recording.checks import checked_output, degrees_seen, require_independent
+from netphys.recording.checks import checked_output, degrees_seen, differ, require_independent, two_batches
 from netphys.recording.file.tables import plain_columns, table_digest
-from netphys.recording.gradients import SUFFIX, as_scalar, frozen, gradient_layer, gradients_begin
+from netphys.recording.gradients import SUFFIX, Scalar, as_scalar, frozen, gradient_layer, gradients_begin, watched
 from netphys.recording.keep import Keep, as_keep
 from netphys.recording.layers import N_PROBE, Layer, probe_layers
 from netphys.recording.patterns import aliases_in, match_layers
@@ -76,6 +76,7 @@ class Pass:
         self.scalar = None if gradient_of is None else as_scalar(gradient_of, table, network=network.name)
         self.layers = list(self.activations)
         if self.scalar is not None:
+            _require_before(self.activations, self.scalar, network.name)
             self.layers = [each for layer in self.activations for each in (layer, gradient_layer(layer))]
         for layer in self.layers:
             self.keep.shape(layer)
@@ -91,23 +92,34 @@ class Pass:
         self, start: int, writers: Sequence[Write], *, stop: int | None = None
     ) -> Generator[np.ndarray, None, None]:
         """Run the plan's batches that begin at rows `start` to `stop`; yields the rows of each when it is written."""
+        firsts = range(start, len(self.stimuli) if stop is None else stop, self.batch_size)
+        with (
+            self._listening(_Listener(self, writers, self.batch_size)) as run,
+            closing(batches_shown(self.network, self.stimuli, self.batch_size, firsts)) as read,
+        ):
+            for rows, values in read:
+                run(padded(prepared(self.network, values, self.device), self.batch_size), rows)
+                yield rows
+
+    @contextmanager
+    def _listening(self, listener: _Listener) -> Iterator[Callable[[Sequence[torch.Tensor], np.ndarray], None]]:
+        """Get the network ready; yields what runs a batch, always from the same state."""
         import torch
 
-        module, firsts = self.network.module, range(start, len(self.stimuli) if stop is None else stop, self.batch_size)
-        listener = _Listener(self, writers)
+        module = self.network.module
         tap = Tap(module, listener.paths, listener.receive, functions=listener.functions, last=listener.last)
         autocast = torch.autocast(self.device.type, enabled=False)
         with (
             on_device(module, self.device), evaluating(module), autocast, unchanged(module) as state, tap,
             frozen(module) if self.scalar else torch.no_grad(), torch.set_grad_enabled(self.scalar is not None),
-            closing(batches_shown(self.network, self.stimuli, self.batch_size, firsts)) as read,
         ):  # fmt: skip
-            for rows, values in read:
-                inputs = padded(prepared(self.network, values, self.device), self.batch_size)
+
+            def run(inputs: Sequence[torch.Tensor], rows: np.ndarray) -> None:
                 state.restore()
                 with forked_torch(derive_seed(self.seed, "record", int(rows[0]))):
                     listener.run(tap, inputs, rows)
-                yield rows
+
+            yield run
 
     def open(self, sinks: Sequence[Sink], states: Mapping[str, np.ndarray]) -> None:
         """Get sinks ready, each with its own of the saved states."""
@@ -119,10 +131,32 @@ class Pass:
                 sink.load_state_dict(own)
 
     def require_independent(self) -> None:
-        """See that a stimulus' activations are its own, before anything is recorded."""
+        """See that a stimulus' activations, and gradients, are its own, before anything is recorded."""
         seed = derive_seed(self.seed, "record", 0)
         with on_device(self.network.module, self.device):
             require_independent(self.network, self.stimuli, self.activations, self.device, seed)
+        if self.scalar is not None:
+            self._require_own_gradients(self.scalar)
+
+    def _require_own_gradients(self, scalar: Scalar) -> None:
+        """What lies behind a layer may mix a batch that the layer does not mix."""
+        inputs = two_batches(self.network, self.stimuli, self.device)
+        found: list[dict[str, Any]] = []
+        for batch in inputs:
+            rows: dict[str, Any] = {}
+
+            def keep(layer: str, _: np.ndarray, activation: Any, rows: dict[str, Any] = rows) -> None:
+                rows[layer] = activation[0].clone()
+
+            with self._listening(_Listener(self, [keep], 2)) as run:
+                run(batch, np.arange(2))
+            found.append(rows)
+        for layer in self.layers:
+            if differ(found[0][layer.name], found[1][layer.name], inputs[0]):
+                raise RecordingError(
+                    f"{layer.name!r} of {self.network.name} cannot be recorded: the gradient of {scalar.text} for a "
+                    "stimulus depends on the other stimuli in the batch; something behind the layer mixes them"
+                )
 
     def what_made_it(self) -> dict[str, Any]:
         """Gather the provenance of what this pass makes."""
@@ -149,8 +183,10 @@ class Write(Protocol):
 class _Listener:
     """Hands on what the layers of a pass return in one batch after the other, and the gradients that reach them."""
 
-    def __init__(self, run: Pass, writers: Sequence[Write]) -> None:
-        self._run, self._writers, self._scalar = run, writers, run.scalar
+    def __init__(self, run: Pass, writers: Sequence[Write], batch_size: int) -> None:
+        self._run, self._writers, self._scalar, self._n = run, writers, run.scalar, batch_size
+        self._leaves: list[tuple[Layer, torch.Tensor]] = []
+        self._frail: list[tuple[Layer, torch.Tensor, int]] = []  # views that nobody may write to
         self._by_key: dict[str, list[Layer]] = {}
         for layer in run.activations:
             self._by_key.setdefault(layer.key, []).append(layer)
@@ -185,13 +221,13 @@ class _Listener:
         if not wanted and (source is None or source.key != key):
             return
         tensors: dict[str, Any] = {"": output} if isinstance(output, self._tensor) else dict(tensors_in(output))
-        n = self._run.batch_size
+        n = self._n
         for layer in wanted:
             tensor = tensors.get(layer.suffix)
             activation = checked_output(tensor, layer, n)
             self._write(layer, activation if self._scalar is None else activation.detach())
             if self._scalar is not None and tensor is not None and tensor.requires_grad:
-                tensor.register_hook(partial(self._reached, layer))  # stays with the value before a later in-place
+                self._watch(layer, tensor)
         if source is not None and source.key == key and self._scalar is not None:
             self._numbers = self._scalar.of(checked_output(tensors.get(source.suffix), source, n), n)
 
@@ -200,25 +236,55 @@ class _Listener:
         import torch
 
         self._numbers, outputs = None, list[Any]()
-        scalar, module = self._scalar, self._run.network.module
+        self._leaves.clear()
+        self._frail.clear()
+        scalar, module, network = self._scalar, self._run.network.module, self._run.network.name
+        assert scalar is not None
         handle = module.register_forward_hook(lambda _, __, output: outputs.append(output))
+        roots = [each for each in inputs if each.requires_grad]
         try:
             tap.run(*inputs)
+            numbers = self._numbers if scalar.layer else scalar.of(outputs[-1], self._n)
+            if numbers is None:
+                raise RecordingError(f"{scalar.text} of {network} did not answer")
+            self._require_untouched()
+            wanted = [*roots, *(leaf for _, leaf in self._leaves)]
+            found = torch.autograd.grad(numbers.sum(), wanted, allow_unused=True)  # hooks take what passes them
+        except RuntimeError as error:  # of torch: something that it does not differentiate
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise RecordingError(
+                f"no gradient of {scalar.text} can be taken through {network} ({reason:.160})"
+            ) from error
         finally:
             handle.remove()
-        if scalar is None:
+        for (layer, _), gradient in zip(self._leaves, found[len(roots) :]):
+            if gradient is not None:
+                self._reached(layer, gradient)
+
+    def _require_untouched(self) -> None:
+        """Refuse views that could not be watched, and whose memory was written to."""
+        for layer, tensor, version in self._frail:
+            if tensor._version != version:
+                raise RecordingError(
+                    f"no gradient with respect to {layer.name!r} of {self._run.network.name}: it returns a view whose "
+                    "memory is written to afterwards; record the layer before it"
+                )
+
+    def _watch(self, layer: Layer, tensor: torch.Tensor) -> None:
+        """Have the gradient of what a layer returned handed on."""
+        leaf = watched(tensor)
+        if leaf is not None:
+            self._leaves.append((layer, leaf))
             return
-        numbers = self._numbers if scalar.layer else scalar.of(outputs[-1], self._run.batch_size)
-        if numbers is None:
-            raise RecordingError(f"{scalar.text} of {self._run.network.name} did not answer")
-        roots = [each for each in inputs if each.requires_grad]
-        torch.autograd.grad(numbers.sum(), roots, allow_unused=True)  # hooks on the layers take what passes them
+        tensor.register_hook(partial(self._reached, layer))  # stays with the value before a later in-place
+        if tensor._is_view():
+            self._frail.append((layer, tensor, tensor._version))
 
     def _reached(self, layer: Layer, gradient: torch.Tensor) -> None:
-        self._write(gradient_layer(layer), checked_output(gradient.detach(), layer, self._run.batch_size))
+        self._write(gradient_layer(layer), checked_output(gradient.detach(), layer, self._n))
 
     def _write(self, layer: Layer, activation: torch.Tensor) -> None:
-        if len(self._rows) < self._run.batch_size:
+        if len(self._rows) < self._n:
             activation = activation[: len(self._rows)]
         for write in self._writers:
             write(layer.name, self._rows, activation)
@@ -235,6 +301,16 @@ class _Listener:
             f"layer {name!r} of {network} did not answer to stimuli {rows[0]} to {rows[-1]}: the network calls its "
             "modules differently from batch to batch"
         )
+
+
+def _require_before(layers: Sequence[Layer], scalar: Scalar, network: str) -> None:
+    """Refuse layers that come after the one that the scalar is read from."""
+    for layer in layers:
+        if scalar.layer is not None and layer.index > scalar.layer.index:
+            raise RecordingError(
+                f"no gradient of {scalar.text} reaches layer {layer.name!r} of {network}: it comes after "
+                f"{scalar.layer.name!r}"
+            )
 
 
 def _tensor_class() -> type:

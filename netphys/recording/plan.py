@@ -117,6 +117,7 @@ def what_made_it(
         {"network": plan["network"], "stimuli": plan["stimuli"]},
         network_address=network.address,
         preprocess=repr(network.preprocess),
+        gradient_of=plan.get("gradient_of"),
         stimuli=stimuli.name,
         n_stimuli=len(stimuli),
         stimuli_address=stimuli.address or "none: made in Python",

@@ -137,18 +137,18 @@ def test_torch_is_set_as_where_it_is_asked_for() -> None:
 
 def test_a_recording_read_ahead_is_the_one_that_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     import netphys
-    from netphys.recording import recorder
+    from netphys.recording import passing
 
     module_ = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.Dropout(0.5), torch.nn.ReLU()).eval()
     shown = load_stimuli("world:scenes?n=9&size=32")
     ahead = netphys.record(module_, shown, layers="2", batch_size=4)
 
-    def plain(stimuli: StimulusSet, batch_size: int, *, start: int) -> Any:
-        for first in range(start, len(stimuli), batch_size):
+    def plain(_: Any, stimuli: StimulusSet, batch_size: int, firsts: Any) -> Any:
+        for first in firsts:
             rows = np.arange(first, min(first + batch_size, len(stimuli)))
-            yield rows, stimuli.images(rows)
+            yield rows, (stimuli.images(rows),)
 
-    monkeypatch.setattr(recorder, "batches_of", plain)
+    monkeypatch.setattr(passing, "batches_shown", plain)
     assert np.array_equal(ahead.array("2"), netphys.record(module_, shown, layers="2", batch_size=4).array("2"))
 
 

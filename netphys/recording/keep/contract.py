@@ -55,7 +55,7 @@ class Keep(Protocol):
 class Fitted(Protocol):
     """A way to keep that was fitted on a recording: asked before a pass begins whether the two go together."""
 
-    def check(self, *, network: str, stimuli: str, stimulus_ids: Sequence[str]) -> None:
+    def check(self, *, network: str, stimuli: str, stimulus_ids: Sequence[str], gradient_of: str | None = None) -> None:
         """See that the fit is of this network and of other stimuli (digests, and ids); a RecordingError if not."""
 
 

@@ -161,10 +161,12 @@ def reduce_map(activation: torch.Tensor, keep: str, shape: tuple[int, ...] = ())
     """Reduce (stimulus, unit, ...) to what is kept.
 
     ``centre`` is position (⌊h/2⌋, ⌊w/2⌋): for even sizes the lower right of the four in the middle. `shape` is what
-    is kept of one stimulus (:func:`kept_shape`); only ``pooled`` needs it.
+    is kept of one stimulus (:func:`kept_shape`); only ``pooled`` needs it. Means of half precision are float32.
     """
     if keep == "all" or activation.ndim <= 2:
         return activation
+    if keep in ("mean", "pooled") and activation.itemsize < 4:
+        activation = activation.float()
     if keep == "pooled" and len(shape) == 3:
         from torch.nn.functional import adaptive_avg_pool2d
 

@@ -107,7 +107,7 @@ class PCA:
         shapes = {layer: list(self.fit.shape(layer)) for layer in self.fit.layers}
         return digest({"recording": made, "ids": list(self.fit.stimulus_ids), "shapes": shapes})
 
-    def check(self, *, network: str, stimuli: str, stimulus_ids: Sequence[str]) -> None:
+    def check(self, *, network: str, stimuli: str, stimulus_ids: Sequence[str], gradient_of: str | None = None) -> None:
         """See that the fit is of the network that is recorded, and of other stimuli.
 
         Parameters
@@ -116,17 +116,22 @@ class PCA:
             Digests of what is recorded.
         stimulus_ids : sequence of str
             Of what is recorded.
+        gradient_of : str, optional
+            The scalar whose gradients are recorded, too.
 
         Raises
         ------
         RecordingError
-            If it is of another network, or of stimuli that are recorded and `same` is not said.
+            If it is of another network or scalar, or of stimuli that are recorded and `same` is not said.
         """
         if self._inputs["network"] != network:
             raise RecordingError(
                 f"{self._fit_name} is a recording of another network ({self.fit.name}, by its weights or layers); "
                 "record the fit with the network that is recorded now"
             )
+        scalar = self.fit.header.get("provenance", {}).get("gradient_of")
+        if gradient_of is not None and scalar != gradient_of:
+            raise RecordingError(f"{self._fit_name} holds gradients of {scalar}, not of {gradient_of}")
         shared = set(self.fit.stimulus_ids) & set(stimulus_ids)
         if self.same or (self._inputs["stimuli"] != stimuli and not shared):
             return

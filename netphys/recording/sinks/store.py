@@ -101,7 +101,12 @@ class Store:
         own.plan |= {"keep": self.keep.address, "dtype": self.dtype}
         own.plan |= {"kept": self.keep.plan()} if self.keep.plan() else {}
         if isinstance(self.keep, Fitted):
-            self.keep.check(network=run.plan["network"], stimuli=run.plan["stimuli"], stimulus_ids=run.stimuli.ids)
+            self.keep.check(
+                network=run.plan["network"],
+                stimuli=run.plan["stimuli"],
+                stimulus_ids=run.stimuli.ids,
+                gradient_of=run.plan.get("gradient_of"),
+            )
         n_rows = len(run.stimuli)
         self._cut = cut_into(n_rows, run.batch_size, bytes_a_stimulus(run.layers, run.keep, run.dtype))
         ensure_folder(self.path.parent)

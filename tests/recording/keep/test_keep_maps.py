@@ -88,3 +88,13 @@ def test_pooled_of_tokens_and_of_units_last_is_the_mean() -> None:
     dense = Layer("d", "", (8,), ("unit",))
     for layer in (tokens, last, dense):
         assert kept_shape(layer, "pooled") == (8,) and kept_dims(layer, "pooled") == ("unit",)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("keep", "shape"), [("mean", (3,)), ("pooled", (3, 2, 2))])
+def test_means_of_half_precision_are_not_rounded_to_it(dtype: torch.dtype, keep: str, shape: tuple[int, ...]) -> None:
+    maps = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)).to(dtype)
+    found = reduce_map(maps, keep, shape)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, reduce_map(maps.float(), keep, shape))
+    assert not torch.equal(found, found.to(dtype).float())  # control: rounded, it is another
