@@ -24,7 +24,7 @@ from netphys.errors import OptionError, RecordingError
 from netphys.files import ensure_folder, remove_tree
 from netphys.recording.file.merging import Missing, merge_recordings, missing_of
 from netphys.recording.file.reading import Recording, load_recording
-from netphys.recording.file.schema import opened, read_schema
+from netphys.recording.file.schema import opened, read_contents, read_schema
 from netphys.recording.gradients import SUFFIX
 from netphys.recording.into_file import Job, contents_of, into_file
 from netphys.recording.passing import Pass
@@ -66,11 +66,12 @@ def extended(job: Job, again: Again) -> Recording:
                 f"show them, too, to add the layer {missing.layers[0]!r}"
             )
         if missing.stimulus_ids:
-            _require_repeatable(run)
+            names = [each.name for each in entries if not each.name.endswith(SUFFIX)]
+            _require_repeatable(again(run.stimuli, names))  # the layers that gain stimuli, whatever is wanted
         ensure_folder(folder)
         parts = _record_missing(job, folder, missing, [each.name for each in entries], again)
         if ranks.rank == 0:
-            merge_recordings([path, *parts], into=path, force=True, compression=job.compression)
+            merge_recordings([path, *parts], into=path, force=True, compression=job.compression, repeatable=True)
         ranks.share(None)
     if ranks.rank == 0:
         remove_tree(folder)
@@ -103,7 +104,7 @@ def _require_alike(run: Pass, path: Path, header: Any, there: Sequence[str]) -> 
     if differing:
         raise RecordingError(f"{path} was made with other {', '.join(differing)} and cannot be extended")
     with opened(path) as file:
-        known = dict(zip(there, (json.loads(each) for each in file["contents"][:]) if "contents" in file else ()))
+        known = dict(zip(there, read_contents(path, file, len(there))))
     shown = dict(zip(run.stimuli.ids, json.loads(json.dumps(list(contents_of(run))))))
     for name in there:
         if name in shown and shown[name] != known.get(name):

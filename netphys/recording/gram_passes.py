@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netphys.errors import RecordingError
+from netphys.errors import OptionError, RecordingError
 from netphys.progress import bar
 from netphys.recording.passing import Pass
 from netphys.recording.sinks.blocks import require_numbers
@@ -101,6 +101,8 @@ def gram(
 def _n_held(run: Pass, n_features: int, memory: int) -> int:
     """How many stimuli are held at a time: whole batches."""
     a_batch = 4 * n_features * min(run.batch_size, len(run.stimuli))
+    if not isinstance(memory, int | float):
+        raise OptionError(f"memory={memory!r}: a number of bytes")
     if memory < a_batch:
         raise RecordingError(
             f"memory={memory} does not hold one batch of {run.batch_size} stimuli, {a_batch} bytes; "

@@ -21,7 +21,7 @@ from netphys.files import committing, ensure_folder, locked, sweep_file
 from netphys.progress import bar
 from netphys.recording.passing import Pass
 from netphys.recording.plan import sink_plans
-from netphys.recording.sinks import Sink, sink_name
+from netphys.recording.sinks import Sink, require_sinks, sink_name
 
 if TYPE_CHECKING:
     import torch
@@ -87,6 +87,7 @@ def measure(
     >>> measure("netphys:gabor_energy", "world:scenes?n=5", layers="energy", sinks=sinks)[1]
     QuantilesResult(netphys:gabor_energy: 1 layer x 5 stimuli, q = 0.995, exact)
     """
+    sinks = require_sinks(sinks)
     if not sinks:
         raise OptionError("sinks=[]: nothing would be measured; give at least one, say Moments()")
     if into is not None:

@@ -26,7 +26,7 @@ from netphys.recording.into_file import Job, into_file
 from netphys.recording.keep import Keep
 from netphys.recording.passing import Pass
 from netphys.recording.plan import recording_digest
-from netphys.recording.sinks import Sink
+from netphys.recording.sinks import Sink, require_sinks
 from netphys.recording.sinks.buffers import Memory
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ def record(
     >>> record("netphys:gabor_energy", "world:scenes?n=3", layers="energy")
     Recording(netphys:gabor_energy: 1 layer x 3 stimuli, in memory)
     """
+    sinks = require_sinks(sinks)
     if into is None:
         return _into_memory(Pass(network, stimuli, layers, keep, dtype, batch_size, device, seed, gradient_of), sinks)
     path = Path(into)

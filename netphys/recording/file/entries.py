@@ -24,7 +24,7 @@ __all__ = ["AXES", "Entry", "coordinates", "default_dims", "entry_of", "known_di
 AXES = ("unit", "window", "time", "query", "key", "token", "y", "x")  # behind the stimulus, in this order
 _DEFAULT = {2: ("unit",), 3: ("unit", "token"), 4: ("unit", "y", "x"), 5: ("unit", "time", "y", "x")}
 _KIND_LENGTH = 32  # of "distillation" and its kin
-_MOST = 1 << 24  # tokens or places that a stranger's text may spell out
+_MOST = 1 << 20  # tokens or places that a stranger's text may spell out
 
 
 @dataclass(frozen=True)
@@ -180,8 +180,8 @@ def said_facts(entry: Entry) -> str:
     return json.dumps({key: each for key, each in facts.items() if each not in (None, [], {})}, sort_keys=True)
 
 
-def read_facts(text: Any) -> dict[str, Any]:
-    """Read :func:`said_facts`.
+def read_facts(text: Any, sizes: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """Read :func:`said_facts`; of a layer whose axes have these `sizes` tokens and places must be as many.
 
     Raises
     ------
@@ -199,6 +199,8 @@ def read_facts(text: Any) -> dict[str, Any]:
         places = [(int(first), int(n)) for first, n in said.get("places", [])]
         if any(len(kind) > _KIND_LENGTH for kind, _ in tokens) or not _fair(tokens) or not _fair(places):
             raise ValueError("tokens")
+        if sizes is not None and not _fit(tokens, places, sizes):
+            raise ValueError("sizes")
         n_parameters, is_leaf = int(said.get("n_parameters", 0)), bool(said.get("is_leaf", False))
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ValueError("no facts of a layer") from error
@@ -215,6 +217,13 @@ def read_facts(text: Any) -> dict[str, Any]:
 
 def _fair(runs: Sequence[tuple[Any, int]]) -> bool:
     return all(n >= 0 for _, n in runs) and sum(n for _, n in runs) <= _MOST
+
+
+def _fit(tokens: Sequence[tuple[Any, int]], places: Sequence[tuple[Any, int]], sizes: Mapping[str, int]) -> bool:
+    """Tell whether there are as many tokens, and places, as the axes have; none is right, too."""
+    n_places = math.prod(size for dim, size in sizes.items() if dim in ("window", "token", "y", "x"))
+    wanted = ((tokens, sizes.get("token", 0)), (places, n_places))
+    return all(not runs or sum(n for _, n in runs) == most for runs, most in wanted)
 
 
 def _runs(tokens: Sequence[str]) -> list[list[Any]]:

@@ -6,13 +6,16 @@ order of execution, stimuli in the order in which the parts name them first. Wha
 equal bit for bit. Parts are read in blocks of stimuli, so that memory does not grow with their number.
 
 The digest of the whole is that of one recording of all its layers and stimuli where that can be told: the parts say
-their plans, and their stimuli are the same in the same order, or they say of what their digests are made. Else it is
-a digest of its own, of those of its parts.
+their plans, and their stimuli are the same in the same order. Parts of other stimuli are not known to be what one
+recording would hold (a network that draws at random in eval mode draws by the place of a batch), so theirs is a digest
+of its own, made of those of the parts; only who has run the network and knows it to repeat itself may say so.
+
+While a part's values stream by they are compared with their SHA-256, so that no damage goes into a new file.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,9 +34,10 @@ from netphys.recording.file.schema import (
     escape,
     layer_data,
     opened,
+    read_contents,
     read_metadata,
     read_schema,
-    verify,
+    verify_layer,
     verify_statements,
 )
 from netphys.recording.file.selections import read_blocks
@@ -42,6 +46,7 @@ from netphys.recording.file.tables import Columns, table_digest
 
 __all__ = ["Missing", "merge_recordings", "missing_of"]
 
+_SUMS = {"epsilon", "epsilon_rms", "n_pairs", "n_stimuli"}  # of the error of a projection
 _OF_LAYERS_OR_STIMULI = ("layers", "metadata", "stimuli")  # of a plan: what may differ
 
 
@@ -86,6 +91,7 @@ def merge_recordings(
     into: Path | str,
     force: bool = False,
     compression: str | None = None,
+    repeatable: bool = False,
 ) -> Recording:
     """Merge recordings of one network into one file.
 
@@ -99,6 +105,8 @@ def merge_recordings(
         Replace what is there.
     compression : {"gzip", "lzf"}, optional
         How chunks are compressed.
+    repeatable : bool
+        Whether the network is known to draw nothing at random, so that merged stimuli are one recording's.
 
     Returns
     -------
@@ -129,7 +137,7 @@ def merge_recordings(
         columns, rows = _all_columns(parts, ids), {each: row for row, each in enumerate(ids)}
         for entry in entries:
             _require_whole(entry, parts, ids)
-        header = _header(parts, entries, ids, columns)
+        header = _header(parts, entries, ids, columns, repeatable)
         itemsize = storage_dtype(header["dtype"]).itemsize
         needed = len(ids) * sum(int(np.prod(each.shape)) for each in entries) * itemsize
         require_free(path.parent, needed, what=f"the recording {path.name}")
@@ -148,6 +156,12 @@ class _Part:
     ids: tuple[str, ...]
     columns: Columns
     contents: tuple[Any, ...]  # what each stimulus is, where the file says it
+    sums: Mapping[str, str]  # SHA-256 of each layer's values
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it is known to hold what one recording does."""
+        return bool(self.header["digest"] == digest(self.header.get("plan")))
 
     def made(self) -> dict[str, Any]:
         """Say all that its numbers depend on but layers and stimuli: its plan, else what its provenance has of it."""
@@ -169,16 +183,13 @@ def _opened(given: Recording | Path | str) -> _Part:
     path = Path(str(given.path if isinstance(given, Recording) else given))
     header, entries, ids = read_schema(path)
     with opened(path) as file:
-        checked = all(file["layers"][escape(each.name)]["activation"].fletcher32 for each in entries)
-        contents = tuple(json.loads(each) for each in file["contents"][:]) if "contents" in file else ()
-    if checked:
-        verify_statements(path)
-    else:
-        verify(path)
+        contents = read_contents(path, file, len(ids))
+        sums = {each.name: str(file["layers"][escape(each.name)].attrs.get("sha256", "")) for each in entries}
+    verify_statements(path)
     if isinstance(given, Recording) and given.layers != tuple(each.name for each in entries):
         entries = tuple(each for each in entries if each.name in given.layers)
     named = {each.name: each for each in entries}
-    return _Part(path, header, named, ids, read_metadata(path, ids), contents)
+    return _Part(path, header, named, ids, read_metadata(path, ids), contents, sums)
 
 
 def _require_alike(one: _Part, other: _Part) -> None:
@@ -233,9 +244,34 @@ def _all_entries(parts: Sequence[_Part]) -> list[Entry]:
     for part in parts:
         for name, entry in part.entries.items():
             first, where = found.setdefault(name, (entry, part.path))
-            if first != entry:
+            if replace(first, measured={}) != replace(entry, measured={}):
                 raise RecordingError(f"layer {name!r} is described otherwise in {part.path} than in {where}")
-    return sorted((entry for entry, _ in found.values()), key=lambda each: each.index)
+    joined = [replace(entry, measured=_measured(name, parts)) for name, (entry, _) in found.items()]
+    return sorted(joined, key=lambda each: each.index)
+
+
+def _measured(layer: str, parts: Sequence[_Part]) -> dict[str, Any]:
+    """Join what was measured on the way to parts of a layer.
+
+    What is the same in all parts stays. Of the errors of projections the largest is the largest of all, the root mean
+    square is over all pairs, numbers are summed, and the bound is the widest; other differences are said part by part.
+    """
+    found = [dict(part.entries[layer].measured) for part in parts if layer in part.entries]
+    found = [each for place, each in enumerate(found) if each not in found[:place]]
+    if len(found) == 1:
+        return found[0]
+    if not all(_SUMS <= each.keys() for each in found):
+        return {"of_parts": found}
+    pairs = [each["n_pairs"] for each in found]
+    squares = [n * (each["epsilon_rms"] or 0) ** 2 for n, each in zip(pairs, found)]
+    known = {key: value for key, value in found[0].items() if all(each.get(key) == value for each in found)}
+    return known | {
+        "epsilon": max((each["epsilon"] for each in found if each["epsilon"] is not None), default=None),
+        "epsilon_rms": (sum(squares) / sum(pairs)) ** 0.5 if sum(pairs) else None,
+        "n_pairs": sum(pairs),
+        "n_stimuli": sum(each["n_stimuli"] for each in found),
+        "bound": None if any(each.get("bound") is None for each in found) else max(each["bound"] for each in found),
+    }
 
 
 def _require_whole(entry: Entry, parts: Sequence[_Part], ids: Sequence[str]) -> None:
@@ -265,6 +301,8 @@ def _all_columns(parts: Sequence[_Part], ids: Sequence[str]) -> dict[str, np.nda
     for name in dict.fromkeys(name for part in parts for name in part.columns if name != "stimulus_id"):
         having = [part for part in parts if name in part.columns]
         kinds = {part.columns[name].dtype for part in having}
+        if kinds and all(each.kind in "iuf" for each in kinds) and len(kinds) > 1 and _exact(having, name):
+            kinds = {np.dtype(np.float64)}
         if len(kinds) > 1:
             raise RecordingError(f"column {name!r} of the metadata is of another kind in {having[-1].path}")
         values: list[Any] = [None] * len(ids)
@@ -275,22 +313,34 @@ def _all_columns(parts: Sequence[_Part], ids: Sequence[str]) -> dict[str, np.nda
                 if said[place] and not (values[place] == value or (values[place] != values[place] and value != value)):
                     raise RecordingError(f"{part.path} says other {name!r} of stimulus {stimulus!r} than another part")
                 values[place], said[place] = value, True
-        found[name] = _column(values, said, kinds.pop())
+        found[name] = _column(name, values, said, kinds.pop())
     return found
 
 
-def _column(values: list[Any], said: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def _exact(parts: Sequence[_Part], name: str) -> bool:
+    """Tell whether the numbers of a column are the same as floats."""
+    columns = [part.columns[name] for part in parts]
+    return all(each.dtype.kind == "f" or [int(x) for x in each.astype(np.float64)] == each.tolist() for each in columns)
+
+
+def _column(name: str, values: list[Any], said: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Make a column; whole numbers and booleans with gaps become floats, as where metadata are first kept."""
     if dtype.kind == "O" or said.all():
         return np.array(values, dtype=dtype)
     filled = [value if known else np.nan for value, known in zip(values, said)]
+    if any(int(float(value)) != value for value, known in zip(values, said) if known and isinstance(value, int)):
+        raise RecordingError(
+            f"column {name!r} of the metadata has whole numbers that no float holds, and not all parts have it"
+        )
     return np.array(filled, dtype=dtype if dtype.kind == "f" else np.float64)
 
 
 # What the whole says of itself
 
 
-def _header(parts: Sequence[_Part], entries: Sequence[Entry], ids: tuple[str, ...], columns: Columns) -> dict[str, Any]:
+def _header(
+    parts: Sequence[_Part], entries: Sequence[Entry], ids: tuple[str, ...], columns: Columns, repeatable: bool
+) -> dict[str, Any]:
     """Say what the merged recording is: as one recording of all would, where that can be told."""
     first = parts[0]
     contents = _all_contents(parts, ids)
@@ -307,7 +357,9 @@ def _header(parts: Sequence[_Part], entries: Sequence[Entry], ids: tuple[str, ..
     header |= {"contents": contents, "provenance": said}
     if stimuli is not None and all(isinstance(part.header.get("plan"), dict) for part in parts):
         plan = {**first.header["plan"], "layers": layers, "stimuli": stimuli, "metadata": table_digest(columns)}
-        return header | {"digest": digest(plan), "plan": plan}
+        is_one = repeatable or all(part.ids == ids and part.is_one for part in parts)
+        own = {"merged": sorted({part.header["digest"] for part in parts}), "plan": plan}
+        return header | {"digest": digest(plan if is_one else own), "plan": plan}
     own = {"merged": sorted({part.header["digest"] for part in parts}), "layers": layers, "stimuli": list(ids)}
     return header | {"digest": digest(own)}
 
@@ -341,15 +393,31 @@ def _rows(
     """Go through a layer of the whole in blocks of stimuli, gathered from the parts that have them."""
     having = [part for part in parts if entry.name in part.entries]
     places = [np.array([rows[each] for each in part.ids], dtype=np.int64) for part in having]
+    sums = [_begun(part, entry.name, of_part) for part, of_part in zip(having, places)]
     for first in range(0, len(rows), step):
         n_rows = min(step, len(rows) - first)
         block = np.empty((n_rows, *entry.shape), storage_dtype(dtype))
         source: dict[int, _Part] = {}
-        for part, of_part in zip(having, places):
+        for part, of_part, sha in zip(having, places, sums):
             own = np.flatnonzero((of_part >= first) & (of_part < first + n_rows))
             if len(own):
-                _fill(block, of_part[own] - first, _read(part, entry.name, own), entry.name, part, source)
+                values = _read(part, entry.name, own)
+                if sha is not None:
+                    sha.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+                _fill(block, of_part[own] - first, values, entry.name, part, source)
         yield first, block
+    for part, sha in zip(having, sums):
+        if sha is not None and sha.hexdigest() != part.sums[entry.name]:
+            raise RecordingError(f"{part.path}: layer {entry.name!r} is not what was written (checksum)")
+
+
+def _begun(part: _Part, layer: str, places: np.ndarray) -> Any:
+    """Begin the checksum of a part's values; None where they do not stream by in its order, and are compared now."""
+    if (np.diff(places) > 0).all():
+        return hashlib.sha256()
+    with opened(part.path) as file:
+        verify_layer(part.path, file, layer)
+    return None
 
 
 def _fill(

@@ -1,7 +1,8 @@
 """Recording: activations of some layers to stimuli, read when asked for, each axis named.
 
 Backed by a file (read in pieces) or by arrays in memory. Selections copy nothing. No file is held open, so several
-threads and processes may read from one recording; a chunk that was damaged on disk is noticed when it is read.
+threads and processes may read from one recording; most damage to a chunk is noticed when it is read, all of it by
+:func:`netphys.recording.verify`.
 """
 
 from __future__ import annotations
@@ -389,12 +390,12 @@ def load_recording(path: Path | str, *, stimulus_ids: Sequence[str] | None = Non
     Raises
     ------
     RecordingError
-        If it is no recording, not whole, or lacks ids.
+        If it is no recording, not whole, lacks ids, or says of itself what was not written.
     """
     from netphys.recording.file.importing import import_features, is_foreign
 
     if is_foreign(path):
         return import_features(path, stimulus_ids)
     path = Path(path)
-    header, entries, ids = read_schema(path)
+    header, entries, ids = read_schema(path, checked=True)
     return Recording(header["network"], header["training"], ids, path, header, entries)

@@ -1,7 +1,9 @@
 """What a recording's file must hold, checked once when it is opened: a stranger's file ends in one line.
 
-Our own file is known by its checksums: one of each layer's values, one of everything that is said about them, and one
-of each chunk (Fletcher-32), by which HDF5 notices damage whenever a chunk is read. Files made before have no last ones.
+Our own file is known by its checksums: one of each layer's values (SHA-256, compared by :func:`verify` and by a
+merge), one of everything that is said about them (compared whenever a recording is opened), and one of each chunk
+(Fletcher-32), by which HDF5 notices most damage when a chunk is read; it does not tell words of zeros from words of
+ones. Files made before have no last ones.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,15 +28,18 @@ from netphys.recording.file.entries import Entry, coordinates, known_dims, read_
 from netphys.recording.file.tables import Columns, read_columns, table_digest
 
 __all__ = [
-    "FORMAT", "MORE", "STATEMENTS", "Entry", "damaged", "escape", "layer_data", "opened", "read_header",
-    "read_metadata", "read_schema", "statement_digest", "unescape", "verify", "verify_statements",
+    "FORMAT", "MORE", "STATEMENTS", "Entry", "contents_digest", "damaged", "escape", "layer_data", "opened",
+    "read_contents", "read_header", "read_metadata", "read_schema", "statement_digest", "unescape", "values_digest",
+    "verify", "verify_layer", "verify_statements",
 ]  # fmt: skip
 
 FORMAT = "netphys-recording-1"
 STATEMENTS = ("format", "digest", "network", "training", "keep", "dtype", "layers", "provenance")  # texts at the root
-MORE = ("compression", "plan")  # further ones, which files made before lack
+MORE = ("compression", "contents_sha256", "plan")  # further ones, which files made before lack
 _BUDGET = 1 << 50  # bytes that a recording may claim: it is read in pieces
 _RATIO = 2 * 1032  # of a layer to its bytes on disk: gzip's most (a unit that never answers), and bfloat16 widened
+_REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])  # to a text of any length, in HDF5
+_FEW = 16  # texts of any length that are read at once
 _READ_BYTES = 16 << 20  # of a layer at a time, to check it
 
 
@@ -50,8 +55,15 @@ def read_header(path: Path) -> dict[str, Any]:
         return _header(path, file)
 
 
-def read_schema(path: Path) -> tuple[dict[str, Any], tuple[Entry, ...], tuple[str, ...]]:
+def read_schema(path: Path, *, checked: bool = False) -> tuple[dict[str, Any], tuple[Entry, ...], tuple[str, ...]]:
     """Read a recording's header, its layers and its stimuli, and see that they fit together.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    checked : bool
+        Compare what it says of itself with its checksum, too, where it has one.
 
     Raises
     ------
@@ -59,15 +71,23 @@ def read_schema(path: Path) -> tuple[dict[str, Any], tuple[Entry, ...], tuple[st
         If something is missing, or of another kind, or layers disagree about their stimuli.
     """
     with opened(path) as file:
-        header = _header(path, file)
-        entries, ids = [], None
-        for place, layer in enumerate(header["layers"]):
-            group = _group(path, file, layer)
-            entries.append(_entry(path, group, layer, place))
-            own = _ids(path, group, layer)
-            if ids is not None and own != ids:
-                raise RecordingError(f"{path}: layers {header['layers'][0]!r} and {layer!r} have other stimulus_ids")
-            ids = own
+        header, entries, ids = _schema(path, file)
+        if checked and "sha256" in header:
+            _compare(path, file, header, entries, ids)
+    return header, entries, ids
+
+
+def _schema(path: Path, file: Any) -> tuple[dict[str, Any], tuple[Entry, ...], tuple[str, ...]]:
+    """Read an open file's header, layers and stimuli."""
+    header = _header(path, file)
+    entries, ids = [], None
+    for place, layer in enumerate(header["layers"]):
+        group = _group(path, file, layer)
+        entries.append(_entry(path, group, layer, place))
+        own = _ids(path, group, layer, ids)
+        if ids is not None and own != ids:
+            raise RecordingError(f"{path}: layers {header['layers'][0]!r} and {layer!r} have other stimulus_ids")
+        ids = own
     return header, tuple(entries), ids or ()
 
 
@@ -103,20 +123,31 @@ def verify(path: Path | str) -> None:
         and the stimuli and units of the chunk; or if the file has no checksums.
     """
     path = Path(path)
-    _, entries, _ = read_schema(path)
     with opened(path) as file:
+        header, entries, ids = _schema(path, file)
         for entry in entries:
-            group = _group(path, file, entry.name)
-            expected = str(group.attrs.get("sha256", ""))
-            if not expected:
-                raise RecordingError(f"{path} has no checksums, so that damage cannot be told; record it again")
-            try:
-                found = _values_digest(group["activation"])
-            except OSError as error:
-                raise damaged(path, entry.name, group["activation"], error) from None
-            if found != expected:
-                raise RecordingError(f"{path}: layer {entry.name!r} is not what was written (checksum)")
-    verify_statements(path)
+            verify_layer(path, file, entry.name)
+        _compare(path, file, header, entries, ids)
+
+
+def verify_layer(path: Path, file: Any, layer: str) -> None:
+    """Compare the values of one layer of an open file with their checksum.
+
+    Raises
+    ------
+    RecordingError
+        If one was changed, or there is no checksum.
+    """
+    group = _group(path, file, layer)
+    expected = str(group.attrs.get("sha256", ""))
+    if not expected:
+        raise RecordingError(f"{path} has no checksums, so that damage cannot be told; record it again")
+    try:
+        found = values_digest(group["activation"])
+    except OSError as error:
+        raise damaged(path, layer, group["activation"], error) from None
+    if found != expected:
+        raise RecordingError(f"{path}: layer {layer!r} is not what was written (checksum)")
 
 
 def verify_statements(path: Path) -> None:
@@ -127,19 +158,57 @@ def verify_statements(path: Path) -> None:
     RecordingError
         If a text, an id, a checksum of a layer or the metadata were changed.
     """
-    header, entries, ids = read_schema(path)
     with opened(path) as file:
-        groups = {entry.name: _group(path, file, entry.name) for entry in entries}
-        sums = {name: str(group.attrs.get("sha256", "")) for name, group in groups.items()}
-        facts = {name: str(group.attrs["facts"]) for name, group in groups.items() if "facts" in group.attrs}
-        statements = {key: file.attrs[key] for key in STATEMENTS}
-        same = all(_agrees(groups[entry.name], entry, facts.get(entry.name)) for entry in entries)
-        said = statement_digest(statements, sums, ids, read_columns(path, file, len(ids)), facts, _more(file))
+        _compare(path, file, *_schema(path, file))
+
+
+def _compare(
+    path: Path, file: Any, header: Mapping[str, Any], entries: tuple[Entry, ...], ids: tuple[str, ...]
+) -> None:
+    """Compare what an open file says of itself with its checksum."""
+    groups = {entry.name: _group(path, file, entry.name) for entry in entries}
+    sums = {name: str(group.attrs.get("sha256", "")) for name, group in groups.items()}
+    facts = {name: str(group.attrs["facts"]) for name, group in groups.items() if "facts" in group.attrs}
+    statements = {key: file.attrs[key] for key in STATEMENTS}
+    same = all(_agrees(path, groups[entry.name], entry, facts.get(entry.name)) for entry in entries)
+    read_contents(path, file, len(ids))
+    said = statement_digest(statements, sums, ids, read_columns(path, file, len(ids)), facts, _more(file))
     if not same or header.get("sha256") != said:
         raise RecordingError(f"{path}: what it says of itself is not what was written (checksum)")
 
 
-def _agrees(group: Any, entry: Entry, facts: str | None) -> bool:
+def read_contents(path: Path, file: Any, n_stimuli: int) -> tuple[Any, ...]:
+    """Read what each stimulus is; () where an open file does not say it, or has no checksum of it.
+
+    Raises
+    ------
+    RecordingError
+        If it is not what was written.
+    """
+    import h5py
+
+    expected = _attribute(file, "contents_sha256")
+    if expected is None:
+        return ()
+    data = file.get("contents")
+    text = h5py.check_string_dtype(data.dtype) if isinstance(data, h5py.Dataset) else None
+    if text is None or text.length is None or data.shape != (n_stimuli,):
+        raise RecordingError(f"{path}: /contents is no list of texts, one a stimulus; record it again")
+    texts = [bytes(each) for each in data[:]]
+    if contents_digest(texts) != expected:
+        raise RecordingError(f"{path}: /contents is not what was written (checksum)")
+    try:
+        return tuple(json.loads(each) for each in texts)
+    except (ValueError, RecursionError):
+        raise RecordingError(f"{path}: /contents is no JSON; record it again") from None
+
+
+def contents_digest(texts: Sequence[bytes]) -> str:
+    """Digest what each stimulus is, as it is written."""
+    return digest([each.decode("utf-8", "replace") for each in texts])
+
+
+def _agrees(path: Path, group: Any, entry: Entry, facts: str | None) -> bool:
     """Tell whether what is written beside the facts, for other readers, says the same."""
     if facts is None:
         return True
@@ -149,7 +218,7 @@ def _agrees(group: Any, entry: Entry, facts: str | None) -> bool:
     )  # fmt: skip
     for name, (_, values) in coordinates(entry).items():
         data = group.get(name)
-        written = None if data is None else data.asstr()[:] if name == "token_kind" else data[:]
+        written = None if data is None else _texts(path, data) if name == "token_kind" else data[:]
         alike = alike and written is not None and np.array_equal(written, values)
     return alike
 
@@ -277,7 +346,7 @@ def layer_data(path: Path, layer: str, *, digest: str | None) -> Iterator[Any]:
 
 def _header(path: Path, file: Any) -> dict[str, Any]:
     """Read the attributes of the root."""
-    header = {key: _plain(value) for key, value in file.attrs.items()}
+    header = {key: _attribute(file, key) for key in (*STATEMENTS, *MORE, "sha256", "complete") if key in file.attrs}
     if header.get("format") != FORMAT or header.get("complete") is not True:
         raise RecordingError(
             f"{path} is not a recording of netphys (format {header.get('format')!r}); features from elsewhere are "
@@ -322,24 +391,28 @@ def _entry(path: Path, group: Any, layer: str, place: int) -> Entry:
     dims = tuple(dim.label for dim in data.dims)
     if dims[0] != "stimulus" or not known_dims(dims[1:]):
         raise RecordingError(f"{path}: layer {layer!r} has the axes {dims}, expected ('stimulus', 'unit', ...)")
-    kind, index = _plain(group.attrs.get("kind", "")), _plain(group.attrs.get("index", place))
+    kind = _attribute(group, "kind") if "kind" in group.attrs else ""
+    index = _attribute(group, "index") if "index" in group.attrs else place
     if not isinstance(kind, str) or not isinstance(index, int):
         raise RecordingError(f"{path}: layer {layer!r} does not say its kind and index; record it again")
     try:
-        facts = read_facts(group.attrs["facts"]) if "facts" in group.attrs else {}
+        sizes = dict(zip(dims[1:], data.shape[1:]))
+        facts = read_facts(_attribute(group, "facts"), sizes) if "facts" in group.attrs else {}
     except ValueError:
         raise RecordingError(f"{path}: layer {layer!r} does not say what it is; record it again") from None
     return Entry(layer, kind, dims[1:], tuple(data.shape[1:]), index, **facts)
 
 
-def _ids(path: Path, group: Any, layer: str) -> tuple[str, ...]:
-    """Check one layer's stimulus ids."""
+def _ids(path: Path, group: Any, layer: str, known: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """Check one layer's stimulus ids; those that are `known` from another layer were checked there."""
     import h5py
 
     data = group.get("stimulus_id")
     if not isinstance(data, h5py.Dataset) or data.ndim != 1 or h5py.check_string_dtype(data.dtype) is None:
         raise RecordingError(f"{path}: layer {layer!r} has no stimulus_id; record it again")
-    ids = tuple(data.asstr()[:])
+    ids = tuple(_texts(path, data))
+    if ids == known and len(ids) == group["activation"].shape[0]:
+        return known
     if len(ids) != group["activation"].shape[0]:
         raise RecordingError(
             f"{path}: layer {layer!r} has {len(ids)} stimulus_ids for {group['activation'].shape[0]} rows"
@@ -351,7 +424,43 @@ def _ids(path: Path, group: Any, layer: str) -> tuple[str, ...]:
     return ids
 
 
-def _values_digest(data: Any) -> str:
+def _texts(path: Path, data: Any) -> np.ndarray:
+    """Read texts; of any length they may take no more memory than the whole file has bytes.
+
+    Such a text is a reference (length, where it lies), and many may point to one text. So lengths are read first, where
+    references lie side by side, as they do in files of netphys; else a few texts at a time.
+
+    Raises
+    ------
+    RecordingError
+        If they claim more.
+    """
+    import h5py
+
+    kind = h5py.check_string_dtype(data.dtype)
+    if kind is None:
+        raise RecordingError(f"{path}: {data.name} is no list of texts; record it again")
+    if kind.length is not None or not data.size:
+        return np.asarray(data.asstr()[:])
+    most, offset = path.stat().st_size, data.id.get_offset()
+    if offset is not None and data.id.get_storage_size() == data.size * _REFERENCE.itemsize:
+        claimed = int(np.fromfile(path, _REFERENCE, data.size, offset=offset)["length"].sum(dtype=np.uint64))
+        _require_texts(path, data, claimed, most)
+        return np.asarray(data.asstr()[:])
+    found, claimed = [], 0
+    for first in range(0, len(data), _FEW):
+        found.append(data.asstr()[first : first + _FEW])
+        claimed += sum(len(each) for each in found[-1])
+        _require_texts(path, data, claimed, most)
+    return np.concatenate(found)
+
+
+def _require_texts(path: Path, data: Any, claimed: int, most: int) -> None:
+    if claimed > most:
+        raise RecordingError(f"{path}: {data.name} claims {claimed} bytes of text from {most} bytes; record it again")
+
+
+def values_digest(data: Any) -> str:
     """Digest a layer's values in C order, as they were when they were packed."""
     sha, stored = hashlib.sha256(), Stored(data)
     a_row = max(1, int(np.prod(data.shape[1:])) * stored.dtype.itemsize)
@@ -362,5 +471,9 @@ def _values_digest(data: Any) -> str:
     return sha.hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def _attribute(item: Any, key: str) -> Any:
+    """Read an attribute that is one value, as Python has it; None of anything else, unread."""
+    if key not in item.attrs or item.attrs.get_id(key).shape != ():
+        return None
+    value = item.attrs[key]
     return value.decode() if isinstance(value, bytes) else value.item() if isinstance(value, np.generic) else value

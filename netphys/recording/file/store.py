@@ -30,7 +30,7 @@ from netphys.files import committing, reserve, writing
 from netphys.progress import bar
 from netphys.recording.file.bfloat16 import Stored, hdf5_dtype, storage_dtype
 from netphys.recording.file.entries import Entry, coordinates, entry_of, said_facts
-from netphys.recording.file.schema import FORMAT, MORE, STATEMENTS, escape, statement_digest
+from netphys.recording.file.schema import FORMAT, MORE, STATEMENTS, contents_digest, escape, statement_digest
 from netphys.recording.file.shards import Shards
 from netphys.recording.file.tables import Columns, stored_bytes, write_columns
 from netphys.recording.keep import Keep
@@ -171,6 +171,7 @@ def write_recording(
             write_columns(file, columns)
             if contents.size:
                 file.create_dataset("contents", data=contents).make_scale("contents")  # so that xarray knows its axis
+                file.attrs["contents_sha256"] = contents_digest(contents.tolist())
             root = file.create_group("layers")
             for layer in layers:
                 _write_layer(root, layer, ids, header["dtype"], compression)

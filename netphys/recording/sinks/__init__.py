@@ -1,7 +1,7 @@
 """Where activations go: sinks are fed inside the hook, several in one pass; one file a sink."""
 
 from netphys.recording.sinks.callback import Callback
-from netphys.recording.sinks.contract import Mergeable, Sink, sink_name
+from netphys.recording.sinks.contract import Mergeable, Sink, require_sinks, sink_name
 from netphys.recording.sinks.gram import Gram, GramResult
 from netphys.recording.sinks.histogram import Histogram, HistogramResult
 from netphys.recording.sinks.moments import LayerMoments, Moments, MomentsResult
@@ -26,5 +26,6 @@ __all__ = [
     "RandomProjection",
     "Sink",
     "Store",
+    "require_sinks",
     "sink_name",
 ]

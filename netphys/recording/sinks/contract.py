@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from netphys.errors import OptionError
 from netphys.recording.layers import Layer
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Mergeable", "Sink", "sink_name"]
+__all__ = ["Mergeable", "Sink", "require_sinks", "sink_name"]
 
 
 @runtime_checkable
@@ -59,6 +60,24 @@ class Mergeable(Sink, Protocol):
 
     def merge(self, state: Mapping[str, np.ndarray]) -> None:
         """Join what another sink's `state_dict` returned."""
+
+
+def require_sinks(sinks: Any) -> tuple[Sink, ...]:
+    """Refuse what is no sequence of sinks, before anything runs.
+
+    Raises
+    ------
+    OptionError
+        Naming what was given instead.
+    """
+    if not isinstance(sinks, list | tuple):
+        raise OptionError(f"sinks={sinks!r:.80}: a list of sinks, say [Moments()]")
+    for each in sinks:
+        if isinstance(each, type) or not all(hasattr(each, verb) for verb in ("open", "write", "close")):
+            name = each.__name__ if isinstance(each, type) else type(each).__name__
+            hint = f"; say {name}()" if isinstance(each, type) else ": it has no open, write and close"
+            raise OptionError(f"{name} is not a sink{hint}")
+    return tuple(sinks)
 
 
 def sink_name(sink: Sink) -> str:

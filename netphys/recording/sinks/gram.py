@@ -95,6 +95,11 @@ class Gram:
         require_numbers(layer, rows, self._ids, activation, infinite=False)
         self._products[layer].take(rows, activation)
 
+    @property
+    def result(self) -> GramResult:
+        """What came of it, when the pass is over."""
+        return self.close()
+
     def close(self) -> GramResult:
         """Return the matrices; may be called again."""
         return result_of(self._products, self._ids)

@@ -140,6 +140,11 @@ class Histogram:
             bins = self._bins(floating(block)).add_(first)
             counts += torch.bincount(bins.flatten(), minlength=counts.numel()).view_as(counts)
 
+    @property
+    def result(self) -> HistogramResult:
+        """What came of it, when the pass is over."""
+        return self.close()
+
     def close(self) -> HistogramResult:
         """Return the counts; may be called again."""
         counts = {name: each.cpu().numpy() for name, each in self._counts.items()}

@@ -91,6 +91,11 @@ class Moments:
         n = len(values) * (values.shape[2] if self.over == "positions" else 1)
         self._parts[layer] = before.joined(_Part.of(n, centre, *found))
 
+    @property
+    def result(self) -> MomentsResult:
+        """What came of it, when the pass is over."""
+        return self.close()
+
     def close(self) -> MomentsResult:
         """Return the moments; may be called again."""
         layers = {each.name: self._parts[each.name].table(each) for each in self._layers}

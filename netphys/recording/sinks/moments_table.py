@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netphys.colours import COLOURS
+from netphys.errors import LayerNotFound, near
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +51,11 @@ class MomentsResult:
     over: str
     network: str = ""
     made: Mapping[str, Any] = field(default_factory=dict)  # provenance of the pass
+
+    def __getitem__(self, layer: str) -> LayerMoments:
+        if layer not in self.layers:
+            raise LayerNotFound(f"no layer {layer!r} was measured{near(layer, self.layers)}")
+        return self.layers[layer]
 
     def __repr__(self) -> str:
         n_values = sum(each.mean.size for each in self.layers.values())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netphys.colours import COLOURS
-from netphys.errors import OptionError
+from netphys.errors import LayerNotFound, OptionError, near
 from netphys.recording.sinks.blocks import by_unit, floating, of_layer, require_numbers
 from netphys.recording.sinks.sketch import CONFIDENCE, Sketch
 
@@ -47,6 +47,11 @@ class QuantilesResult:
     n_stimuli: int
     network: str = ""
     made: Mapping[str, Any] = field(default_factory=dict)  # provenance of the pass
+
+    def __getitem__(self, layer: str) -> LayerQuantiles:
+        if layer not in self.layers:
+            raise LayerNotFound(f"no layer {layer!r} was measured{near(layer, self.layers)}")
+        return self.layers[layer]
 
     def __repr__(self) -> str:
         worst = max((each.rank_error for each in self.layers.values()), default=0.0)
@@ -156,6 +161,11 @@ class Quantiles:
         values = floating(by_unit(activation)).transpose(0, 1)
         own = torch.empty(values.shape, dtype=values.dtype, device=values.device).copy_(values)  # it will be sorted
         self._sketches[layer].add(own.flatten(1), int(rows[0]))
+
+    @property
+    def result(self) -> QuantilesResult:
+        """What came of it, when the pass is over."""
+        return self.close()
 
     def close(self) -> QuantilesResult:
         """Return the quantiles; may be called again."""

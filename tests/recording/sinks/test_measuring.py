@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 from torch import nn
 
 import netphys
-from netphys.errors import OptionError, RecordingError
+from netphys.errors import LayerNotFound, OptionError, RecordingError
 from netphys.recording import measuring
 from netphys.recording.measuring import measure
 from netphys.recording.sinks import Callback, Gram, Histogram, Moments, Quantiles
@@ -288,3 +288,28 @@ def test_sinks_that_merge_see_everything_beside_one_that_does_not(stored: bool, 
     assert sum(seen) == 40 and np.all(found.n == alone.layers["energy"].n)
     # joined shard by shard: deviations within a block of activations are float32
     assert np.allclose(found.mean, alone.layers["energy"].mean, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("sinks", "said"),
+    [
+        (Moments(), r"sinks=.*: a list of sinks, say \[Moments\(\)\]"),
+        ([Moments], r"Moments is not a sink; say Moments\(\)"),
+        ([print], "builtin_function_or_method is not a sink: it has no open, write and close"),
+    ],
+)
+def test_what_is_no_sink_is_one_line(sinks: Any, said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        measure("netphys:gabor_energy", "world:scenes?n=2", layers="energy", sinks=sinks)
+    with pytest.raises(OptionError, match=said):
+        netphys.record("netphys:gabor_energy", "world:scenes?n=2", layers="energy", sinks=sinks)
+
+
+def test_results_are_asked_of_the_sinks() -> None:
+    sinks = [Moments(), Quantiles(q=0.5), Histogram(range=(0, 1)), Gram()]
+    netphys.record("netphys:gabor_energy", "world:scenes?n=4", layers="energy", sinks=sinks)
+    moments, quantiles, histogram, products = (sink.result for sink in sinks)
+    assert moments["energy"].n > 0 and quantiles["energy"].values.shape == (40, 1)
+    assert histogram.counts["energy"].shape[0] == 40 and products.matrix("energy").shape == (4, 4)
+    with pytest.raises(LayerNotFound, match="no layer 'enrgy' was measured; did you mean 'energy'|nearest"):
+        moments["enrgy"]
