@@ -63,9 +63,9 @@ def test_the_end_is_the_recording_of_everything(tmp_path: Path, begun: Any, then
     checked = n_shown and (len(begun[1]) < 20)  # whether it looks for networks that draw at random
     made = _record(path, then[0], _shown(*then[1]), extend=True)
     # 3 to see which layers there are; before each part 4 to see that stimuli do not mix, 1 for receptive fields; twice
-    # a batch of 4
+    # a batch of 4, and 3 to see the layers of the file again
     n_parts = {0: 0, 12: 1, 20: 1, 32: 2}[n_shown]
-    assert SEEN["images"] == n_shown + 3 + n_parts * 8 + 8 * bool(checked)
+    assert SEEN["images"] == n_shown + 3 + n_parts * 8 + 11 * bool(checked)
     assert sorted(made.layers) == everything
     whole = _record(None, everything, _shown())
     for layer in everything:
@@ -181,3 +181,34 @@ def test_a_compressed_file_holds_the_same(tmp_path: Path, compression: str) -> N
         assert file["layers/a/activation"].compression == compression
     with pytest.raises(OptionError, match="compression='zip' is not known; near: 'gzip'"):
         _record(tmp_path / "other.h5", layers, _shown(), compression="zip")
+
+
+class Drawing(nn.Module):
+    """Two layers; the second draws at random in eval mode, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.noise = nn.Identity(), nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.noise(self.a(x) + torch.rand(x.shape))
+
+
+def test_the_layers_of_the_file_are_looked_at_for_draws(tmp_path: Path) -> None:
+    """Only a layer without draws is wanted; the one that draws gains stimuli all the same."""
+    path = tmp_path / "rec.h5"
+    netphys.record(Drawing(), _shown(*range(8)), layers=["a", "noise"], into=path, batch_size=4)
+    with pytest.raises(RecordingError, match="stimuli cannot be added: layer 'noise' of Drawing draws at random"):
+        netphys.record(Drawing(), _shown(), layers=["a"], into=path, batch_size=4, extend=True)
+
+
+def test_projections_gain_stimuli(tmp_path: Path) -> None:
+    options = {"keep": "projection?k=20&s=3"}
+    _record(tmp_path / "rec.h5", ["a"], _shown(*range(8)), **options)
+    made = _record(tmp_path / "rec.h5", ["a"], _shown(), extend=True, **options)
+    whole = _record(tmp_path / "whole.h5", ["a"], _shown(), **options)
+    assert np.array_equal(made.array("a"), whole.array("a")) and made.header["digest"] == whole.header["digest"]
+    assert {key: made.measured("a")[key] for key in ("n_pairs", "epsilon", "n_stimuli")} == {
+        key: whole.measured("a")[key] for key in ("n_pairs", "epsilon", "n_stimuli")
+    }
+    assert np.isclose(made.measured("a")["epsilon_rms"], whole.measured("a")["epsilon_rms"], rtol=1e-12)

@@ -260,7 +260,7 @@ def _measured(layer: str, parts: Sequence[_Part]) -> dict[str, Any]:
     found = [each for place, each in enumerate(found) if each not in found[:place]]
     if len(found) == 1:
         return found[0]
-    if not all(_SUMS <= each.keys() for each in found):
+    if not all(each.keys() >= _SUMS for each in found):
         return {"of_parts": found}
     pairs = [each["n_pairs"] for each in found]
     squares = [n * (each["epsilon_rms"] or 0) ** 2 for n, each in zip(pairs, found)]

@@ -235,6 +235,73 @@ def test_the_digest_is_that_of_one_recording_where_that_can_be_told(tmp_path: Pa
     assert (tmp_path / "c.h5").stat().st_mtime_ns == before  # taken as it is
     cuts = (IDS[:13], IDS[13:])
     parts = [_with_plan(tmp_path / f"cut{n}.h5", ["0", "1"], cut, contents=contents) for n, cut in enumerate(cuts)]
-    merged = merge_recordings(parts, into=tmp_path / "d.h5")
+    merged = merge_recordings(parts, into=tmp_path / "d.h5", repeatable=True)
     assert (merged.header["digest"] == whole.header["digest"]) == contents  # control: else it cannot be told
     _same(merged, whole)
+    unknown = merge_recordings(parts, into=tmp_path / "e.h5")  # whether the network draws at random
+    assert unknown.header["digest"] != whole.header["digest"]
+    again = merge_recordings([unknown, _record(tmp_path / "f.h5", "2")], into=tmp_path / "g.h5")
+    parts = [tmp_path / "whole.h5", tmp_path / "f.h5"]
+    assert again.header["digest"] != merge_recordings(parts, into=tmp_path / "h.h5").header["digest"]
+
+
+class Drawing(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3)) + torch.rand(len(x), 3)
+
+
+def test_a_network_that_draws_is_not_taken_for_one_recording(tmp_path: Path) -> None:
+    net = nn.Sequential(Drawing())
+    cuts = (IDS[:16], IDS[16:])
+    parts = [_record(tmp_path / f"{n}.h5", "0", cut, net=net) for n, cut in enumerate(cuts)]
+    merged, whole = (
+        merge_recordings(parts, into=tmp_path / "m.h5"),
+        load_recording(_record(tmp_path / "w.h5", "0", net=net)),
+    )
+    assert not np.array_equal(merged.array("0"), whole.array("0"))  # it drew otherwise
+    assert merged.header["digest"] != whole.header["digest"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_damage_that_a_chunks_checksum_cannot_tell_is_not_merged(tmp_path: Path, order: int) -> None:
+    """Words of zeros become words of ones, which are the same to Fletcher-32."""
+    a, b = _record(tmp_path / "a.h5", "1", IDS[:20][::order]), _record(tmp_path / "b.h5", "1", IDS[20:])
+    with h5py.File(a) as file:
+        chunk = file["layers"]["1"]["activation"].id.get_chunk_info(0)
+    data = bytearray(a.read_bytes())
+    values = np.frombuffer(data, np.float32, chunk.size // 4 - 1, chunk.byte_offset)
+    place = chunk.byte_offset + 4 * int(np.flatnonzero(values == 0)[3])
+    data[place : place + 2] = b"\xff\xff"
+    a.write_bytes(data)
+    load_recording(a).array("1")  # control: reading does not notice
+    other = _record(tmp_path / "ids.h5", "1", IDS[19::-1])  # with it a merge has the first part's rows in another order
+    for parts in ([a, b], [b, a], [other, a]):
+        with pytest.raises(RecordingError, match=r"a.h5: layer '1' is not what was written \(checksum\)|contradict"):
+            merge_recordings(parts, into=tmp_path / "c.h5")
+    assert not (tmp_path / "c.h5").exists()
+
+
+def test_numbers_are_joined_as_floats_where_they_are_the_same(tmp_path: Path) -> None:
+    def part(name: str, ids: Any, n: Any) -> Path:
+        return _record(tmp_path / name, "0", ids, shown=_shown(ids, n=n))
+
+    a, b = part("a.h5", IDS[:2], [1, 2]), part("b.h5", IDS[2:4], [3.5, np.nan])
+    found = merge_recordings([a, b], into=tmp_path / "c.h5").metadata["n"].tolist()
+    assert found[:3] == [1, 2, 3.5] and np.isnan(found[3])
+    big = part("d.h5", IDS[4:6], [2**60 + 1, 2])
+    with pytest.raises(RecordingError, match="column 'n' of the metadata is of another kind"):
+        merge_recordings([big, b], into=tmp_path / "e.h5")
+    other = _record(tmp_path / "f.h5", "0", IDS[:2])
+    with pytest.raises(RecordingError, match="column 'n' of the metadata has whole numbers that no float holds"):
+        merge_recordings([big, other], into=tmp_path / "e.h5")
+
+
+def test_what_projections_measured_is_joined(tmp_path: Path) -> None:
+    cuts, keep = (IDS[:16], IDS[16:]), "projection?k=20&s=3"
+    parts = [_record(tmp_path / f"{n}.h5", "0", cut, keep=keep) for n, cut in enumerate(cuts)]
+    merged = merge_recordings(parts, into=tmp_path / "m.h5").measured("0")
+    each = [load_recording(part).measured("0") for part in parts]
+    assert merged["epsilon"] == max(one["epsilon"] for one in each) and merged["k"] == 20
+    assert merged["n_pairs"] == sum(one["n_pairs"] for one in each)
+    squares = sum(one["n_pairs"] * one["epsilon_rms"] ** 2 for one in each)
+    assert np.isclose(merged["epsilon_rms"], (squares / merged["n_pairs"]) ** 0.5, rtol=1e-12)

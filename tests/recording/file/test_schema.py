@@ -223,3 +223,72 @@ def test_what_is_in_memory_cannot_be_written_to() -> None:
         recording.array(layer).copy()[:] = 0
         assert (recording.array(layer) != 0).any()
     values[0] = 2  # what its owner keeps is his
+
+
+def _one(path: Path) -> Path:
+    netphys.record(_net(), _shown(), layers="0", into=path)
+    return path
+
+
+@pytest.mark.parametrize("what", ["an id", "exchanged ids", "metadata", "header", "contents", "no contents", "facts"])
+def test_what_was_changed_is_refused_when_it_is_opened(tmp_path: Path, what: str) -> None:
+    path = _one(tmp_path / "a.h5")
+    load_recording(path)
+    with h5py.File(path, "r+") as file:
+        ids = file["layers"]["0"]["stimulus_id"]
+        if what == "an id":
+            ids[1] = "another"
+        elif what == "exchanged ids":
+            ids[:2] = [ids[1], ids[0]]
+        elif what == "metadata":
+            file["stimuli"]["stimulus_id"][0] = file["stimuli"]["stimulus_id"][1]
+        elif what == "header":
+            file.attrs["network"] = "another"
+        elif what == "contents":
+            file["contents"][0] = file["contents"][1]
+        elif what == "no contents":
+            del file["contents"]
+        else:
+            file["layers"]["0"].attrs["facts"] = file["layers"]["0"].attrs["facts"].replace("Conv2d", "Linear")
+    with pytest.raises(RecordingError, match="checksum|contents|describe other"):
+        load_recording(path)
+
+
+def test_a_file_without_that_checksum_still_opens(tmp_path: Path) -> None:
+    path = _one(tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        del file.attrs["sha256"]
+    assert load_recording(path).layers == ("0",)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_many_ids_that_are_one_long_text_take_no_memory(tmp_path: Path, chunked: bool) -> None:
+    """References to one text of 1 MB each: 400 ids would take 400 MB."""
+    import tracemalloc
+
+    path, n = tmp_path / "a.h5", 400
+    with h5py.File(_one(path), "r+") as file:
+        group = file["layers"]["0"]
+        del group["stimulus_id"], group["activation"]
+        group.create_dataset("activation", data=np.zeros((n, 6), np.float32)).dims[0].label = "stimulus"
+        group["activation"].dims[1].label = "unit"
+        ids = group.create_dataset("stimulus_id", (n,), h5py.string_dtype(), chunks=(n,) if chunked else None)
+        ids[:] = ["A" * (1 << 20)] + ["b"] * (n - 1)
+        place = ids.id.get_chunk_info(0).byte_offset if chunked else ids.id.get_offset()
+    data = bytearray(path.read_bytes())
+    data[place : place + 16 * n] = data[place : place + 16] * n
+    path.write_bytes(data)
+    tracemalloc.start()
+    with pytest.raises(RecordingError, match="claims .* bytes of text from"):
+        load_recording(path)
+    assert tracemalloc.get_traced_memory()[1] < 60 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("facts", ['{"places": [[0, 1000000]]}', '{"tokens": [["patch", 1000000]]}'])
+def test_facts_must_fit_the_layer_before_they_are_spelt_out(tmp_path: Path, facts: str) -> None:
+    path = _one(tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        file["layers"]["0"].attrs["facts"] = facts
+    with pytest.raises(RecordingError, match="layer '0' does not say what it is"):
+        load_recording(path)

@@ -311,5 +311,5 @@ def test_results_are_asked_of_the_sinks() -> None:
     moments, quantiles, histogram, products = (sink.result for sink in sinks)
     assert moments["energy"].n > 0 and quantiles["energy"].values.shape == (40, 1)
     assert histogram.counts["energy"].shape[0] == 40 and products.matrix("energy").shape == (4, 4)
-    with pytest.raises(LayerNotFound, match="no layer 'enrgy' was measured; did you mean 'energy'|nearest"):
+    with pytest.raises(LayerNotFound, match="no layer 'enrgy' was measured; near: 'energy'"):
         moments["enrgy"]
