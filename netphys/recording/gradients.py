@@ -103,6 +103,8 @@ def as_scalar(scalar: str | Callable[[Any], Any], table: Sequence[Layer], *, net
     layer = next(each for each in table if each.name == name)
     if len(at) not in (1, len(layer.shape)):
         raise OptionError(f"gradient of {scalar!r}: layer {name!r} is {layer.shape}; say [unit] or one number an axis")
+    if any(number >= size for number, size in zip(at, layer.shape)):
+        raise OptionError(f"gradient of {scalar!r}: layer {name!r} is {layer.shape}, counted from 0")
     return Scalar(scalar, layer, lambda activation: _entry(activation, at))
 
 

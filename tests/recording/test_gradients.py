@@ -142,6 +142,7 @@ def test_what_no_gradient_reaches_is_refused() -> None:
         ("loss", OptionError, r"gradient of 'loss' is not understood; say output\[5\]"),
         ("nothing[1]", LayerNotFound, "no layer 'nothing'"),
         ("conv[1,2]", OptionError, r"say \[unit\] or one number an axis"),
+        ("conv[4]", OptionError, r"layer 'conv' is \(4, 8, 8\), counted from 0"),
         ("output[6]", RecordingError, r"there is no output\[6\]"),
         (lambda output: output, RecordingError, "not one number for each of 2 stimuli"),
         (lambda output: output[:, 0].detach(), RecordingError, "nothing in it is differentiable"),
