@@ -12,6 +12,7 @@ cannot be added to.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
@@ -26,7 +27,7 @@ from netphys.recording.file.merging import Missing, merge_recordings, missing_of
 from netphys.recording.file.reading import Recording, load_recording
 from netphys.recording.file.schema import opened, read_contents, read_schema
 from netphys.recording.gradients import SUFFIX
-from netphys.recording.into_file import Job, contents_of, into_file
+from netphys.recording.into_file import Job, contents_of, held, into_file
 from netphys.recording.passing import Pass
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Again", "extended"]
 
 Again = Callable[["StimulusSet", Sequence[str]], Pass]  # the same pass, of other stimuli and layers
+_OURS = re.compile(r"\.?(layers|stimuli)\.h5")  # parts, their shards, their locks
 _MAY_DIFFER = ("layers", "metadata", "stimuli")  # of a plan
 
 
@@ -51,13 +53,21 @@ def extended(job: Job, again: Again) -> Recording:
         If the file is of another network or made in another way; if layers are missing, and stimuli of the file are
         not among those that are shown; if stimuli are missing, and the network draws at random.
     """
-    run, path, ranks = job.run, job.path, job.ranks
+    path, ranks = job.path, job.ranks
     if job.sinks:
         raise OptionError("a recording that is extended feeds no sinks: they would see only what is missing")
-    header, entries, there = read_schema(path)
+    with held(path, ranks):
+        folder = path.with_name(path.name + ".extending")
+        _require_ours(folder)
+        return _extended(job, folder, again)
+
+
+def _extended(job: Job, folder: Path, again: Again) -> Recording:
+    """Do it, where no other process can write into the file."""
+    run, path, ranks = job.run, job.path, job.ranks
+    header, entries, there = read_schema(path, checked=True)
     _require_alike(run, path, header, there)
     missing = missing_of(path, [layer.name for layer in run.layers], run.stimuli.ids)
-    folder = path.with_name(path.name + ".extending")
     if missing:
         absent = [each for each in there if each not in set(run.stimuli.ids)]
         if missing.layers and absent:
@@ -71,11 +81,30 @@ def extended(job: Job, again: Again) -> Recording:
         ensure_folder(folder)
         parts = _record_missing(job, folder, missing, [each.name for each in entries], again)
         if ranks.rank == 0:
-            merge_recordings([path, *parts], into=path, force=True, compression=job.compression, repeatable=True)
+            merge_recordings(
+                [path, *parts], into=path, force=True, compression=job.compression, repeatable=True, is_held=True
+            )
         ranks.share(None)
     if ranks.rank == 0:
         remove_tree(folder)
     return load_recording(path)
+
+
+def _require_ours(folder: Path) -> None:
+    """See that what lies where parts are recorded was left by an extension that was stopped.
+
+    Raises
+    ------
+    RecordingError
+        If it is a link, or a user's own.
+    """
+    if folder.is_symlink():
+        raise RecordingError(f"{folder} is a link to elsewhere, which is not followed; remove it and record again")
+    if not folder.exists():
+        return
+    odd = [folder.name] if not folder.is_dir() else sorted(x.name for x in folder.iterdir() if not _OURS.match(x.name))
+    if odd:
+        raise RecordingError(f"{folder} is in the way: {odd[0]} is nothing that netphys has written; move it elsewhere")
 
 
 def _record_missing(job: Job, folder: Path, missing: Missing, there: Sequence[str], again: Again) -> list[Path]:

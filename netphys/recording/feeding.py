@@ -9,22 +9,26 @@ the last by one process, and its state as of a shard is saved with it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netphys.errors import RecordingError
+from netphys.files import ensure_folder, locked
 from netphys.recording.file import shards as sharding
 from netphys.recording.keep import Fitted, Measuring
 from netphys.recording.passing import Pass, Write
 from netphys.recording.sinks import Sink, sink_name
 from netphys.recording.sinks.buffers import bytes_a_stimulus
+from netphys.recording.sinks.store import Store
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Feeding", "cut_of", "in_order", "measured", "require_mergeable", "require_sound"]
+__all__ = ["Feeding", "alone", "cut_of", "in_order", "measured", "require_mergeable", "require_sound"]
 
 _KEEP = "keep/"  # what the keep has measured, among the states
 
@@ -120,6 +124,29 @@ def require_mergeable(sinks: Sequence[Sink]) -> None:
                 f"several ranks cannot feed the sink {sink_name(sink)}: it has no merge() that joins what each of them "
                 "has seen; record with one process, or without it"
             )
+
+
+@contextmanager
+def alone(sinks: Sequence[Sink], into: Path | None = None) -> Iterator[None]:
+    """Keep everybody else from writing into the files of the sinks while a pass runs.
+
+    Raises
+    ------
+    RecordingError
+        If two of them, or one and the recording itself, would write into one file.
+    """
+    taken, paths = set() if into is None else {into.resolve()}, list[Path]()
+    for path in (sink.path for sink in sinks if isinstance(sink, Store)):
+        if path.resolve() in taken:
+            raise RecordingError(f"Store({path}): this pass writes into that file already; give it another path")
+        taken.add(path.resolve())
+        paths.append(path)
+    with ExitStack() as locks:
+        for path in sorted(paths):  # in one order, so that two passes never wait for each other
+            ensure_folder(path.parent)
+            waiting = f"waiting for another process that is recording into {path}"
+            locks.enter_context(locked(path.with_name(f".{path.name}.lock"), waiting=waiting))
+        yield
 
 
 def cut_of(run: Pass) -> sharding.Cut:

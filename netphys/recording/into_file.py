@@ -20,7 +20,7 @@ import numpy as np
 from netphys.errors import RecordingError
 from netphys.files import ensure_folder, locked, require_free, sweep_file
 from netphys.progress import bar
-from netphys.recording.feeding import Feeding, cut_of, in_order, measured, require_mergeable, require_sound
+from netphys.recording.feeding import Feeding, alone, cut_of, in_order, measured, require_mergeable, require_sound
 from netphys.recording.file import shards as sharding
 from netphys.recording.file.reading import Recording, load_recording
 from netphys.recording.file.schema import read_header, verify
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from netphys.ranks import Ranks
 
-__all__ = ["Job", "contents_of", "into_file", "packed"]
+__all__ = ["Job", "contents_of", "held", "into_file", "packed"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def into_file(job: Job) -> Recording:
     """Record into shards, then pack them; a finished recording of the same plan is taken as it is."""
     ranks, path = job.ranks, job.path
     _agree(job)
-    with _held(path, ranks):
+    with alone(job.sinks, path), held(path, ranks):
         finished = ranks.rank == 0 and _is_finished(job)
         if not ranks.share(finished)[0]:
             _record_shards(job)
@@ -94,7 +94,7 @@ def _agree(job: Job) -> None:
 
 
 @contextmanager
-def _held(path: Path, ranks: Ranks) -> Iterator[None]:
+def held(path: Path, ranks: Ranks) -> Iterator[None]:
     """Keep other processes from recording into the same file; ranks of a run that was killed are waited for."""
     waiting = f"waiting for another process that is recording into {path}"
     if ranks.rank:
@@ -116,7 +116,8 @@ def _is_finished(job: Job) -> bool:
     run, path, partial, sinks, force = job.run, job.path, job.partial, job.sinks, job.force
     sweep_file(path)
     if path.exists() and _is_same(path, recording_digest(run.plan), force, read=not sinks) and not sinks:
-        sharding.remove_shards(partial)  # a kill between the rename and the removal leaves it
+        if sharding.agrees(partial, job.begun) or not (partial / "plan.json").exists():
+            sharding.remove_shards(partial)  # a kill between the rename and the removal leaves it
         return True
     if force and not _goes_on(job):
         sharding.remove_shards(partial)

@@ -18,7 +18,7 @@ from netphys.errors import OptionError, near
 from netphys.networks import Network, as_network
 from netphys.progress import bar, quiet
 from netphys.recording.extending import extended
-from netphys.recording.feeding import Feeding, cut_of, measured, require_sound
+from netphys.recording.feeding import Feeding, alone, cut_of, measured, require_sound
 from netphys.recording.file.entries import entry_of
 from netphys.recording.file.reading import Recording
 from netphys.recording.file.store import COMPRESSIONS
@@ -118,7 +118,10 @@ def record(
     """
     sinks = require_sinks(sinks)
     if into is None:
-        return _into_memory(Pass(network, stimuli, layers, keep, dtype, batch_size, device, seed, gradient_of), sinks)
+        with alone(sinks):
+            return _into_memory(
+                Pass(network, stimuli, layers, keep, dtype, batch_size, device, seed, gradient_of), sinks
+            )
     path = Path(into)
     if path.suffix not in (".h5", ".hdf5"):
         raise OptionError(f"a recording is an HDF5 file: {path.with_suffix('.h5')}, not {path}")

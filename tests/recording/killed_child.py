@@ -21,7 +21,8 @@ import tqdm.auto  # noqa: F401
 from torch import nn
 
 import netphys
-from netphys.recording import passing, shards
+from netphys.recording import passing
+from netphys.recording.file import shards
 
 N_LAYERS = 12
 

@@ -16,7 +16,8 @@ import numpy as np
 
 import netphys
 from netphys.errors import NetphysError
-from netphys.recording import into_file, shards
+from netphys.recording import into_file
+from netphys.recording.file import shards
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 3, 64, 64), dtype=np.uint8)  # 2 MB in float32
 

@@ -212,3 +212,49 @@ def test_projections_gain_stimuli(tmp_path: Path) -> None:
         key: whole.measured("a")[key] for key in ("n_pairs", "epsilon", "n_stimuli")
     }
     assert np.isclose(made.measured("a")["epsilon_rms"], whole.measured("a")["epsilon_rms"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("what", ["a link", "a folder"])
+def test_what_lies_where_parts_are_recorded_is_never_removed(tmp_path: Path, what: str) -> None:
+    path, own = tmp_path / "rec.h5", tmp_path / "own"
+    _record(path, ["a"], _shown(*range(8)))
+    place = tmp_path / "rec.h5.extending" if what == "a folder" else own
+    place.mkdir()
+    (place / "thesis.txt").write_text("precious")
+    if what == "a link":
+        (tmp_path / "rec.h5.extending").symlink_to(own)
+    for shown in (_shown(), _shown(*range(8))):
+        with pytest.raises(
+            RecordingError, match="is a link to elsewhere|thesis.txt is nothing that netphys has written"
+        ):
+            _record(path, ["a"], shown, extend=True)
+    assert (place / "thesis.txt").read_text() == "precious"
+
+
+def test_one_lock_is_held_around_the_whole_extension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    path, lock = tmp_path / "rec.h5", tmp_path / ".rec.h5.lock"
+    _record(path, ["a"], _shown(*range(8)))
+    seen = []
+    for name in ("_require_alike", "_record_missing", "merge_recordings", "remove_tree"):
+        real = getattr(extending, name)
+
+        def looked(*args: Any, _real: Any = real, **more: Any) -> Any:
+            with lock.open() as file, pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            seen.append(_real)
+            return _real(*args, **more)
+
+        monkeypatch.setattr(extending, name, looked)
+    _record(path, ["a"], _shown(), extend=True)
+    assert len(seen) == 4 and not lock.exists()
+
+
+def test_a_finished_recording_leaves_anothers_beginnings_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, partial = tmp_path / "rec.h5", tmp_path / "rec.h5.partial"
+    _record(path, ["a"], _shown())
+    partial.mkdir()
+    (partial / "plan.json").write_text('{"another": 1}')
+    _record(path, ["a"], _shown())
+    assert (partial / "plan.json").exists()

@@ -19,7 +19,8 @@ from torch import nn
 
 import netphys
 from netphys.errors import FileError, LayerNotFound, OptionError, RecordingError
-from netphys.recording import Sink, shards
+from netphys.recording import Sink
+from netphys.recording.file import shards
 from netphys.units import TopPatches, TopPatchesResult, load_top_patches, top_patches
 
 DUPLICATED = 60  # stimuli, every one of 20 shown three times

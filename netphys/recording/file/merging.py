@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -92,6 +93,7 @@ def merge_recordings(
     force: bool = False,
     compression: str | None = None,
     repeatable: bool = False,
+    is_held: bool = False,
 ) -> Recording:
     """Merge recordings of one network into one file.
 
@@ -107,6 +109,8 @@ def merge_recordings(
         How chunks are compressed.
     repeatable : bool
         Whether the network is known to draw nothing at random, so that merged stimuli are one recording's.
+    is_held : bool
+        Whether the caller has the lock of `into`.
 
     Returns
     -------
@@ -129,7 +133,7 @@ def merge_recordings(
         _require_alike(parts[0], part)
     ensure_folder(path.parent)
     waiting = f"waiting for another process that is writing {path}"
-    with locked(path.with_name(f".{path.name}.lock"), waiting=waiting):
+    with nullcontext() if is_held else locked(path.with_name(f".{path.name}.lock"), waiting=waiting):
         sweep_file(path)
         if path.exists() and not force:
             raise RecordingError(f"{path} is there already; --force replaces it")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -26,10 +27,13 @@ from netphys.files import append_line, committing, ensure_folder, remove_tree, s
 from netphys.provenance import digest
 from netphys.recording.file.bfloat16 import storage_dtype
 
-__all__ = ["Cut", "Shard", "Shards", "agrees", "cut_into", "differences", "remove_shards"]
+__all__ = ["Cut", "Shard", "Shards", "agrees", "cut_into", "differences", "remove_shards", "require_ours"]
 
 SHARD_BYTES = 32 << 20  # at least; smaller shards spend their time in fsync
 _SHARD_NAME = re.compile(r"shard-\d{5,}\.bin")
+_OURS = re.compile(
+    r"(shard-\d{5,}\.bin|journal(-\d+)?\.jsonl|plan\.json)$|\.(shard-|journal|plan\.json)"
+)  # and temporary
 _FOR_RANKS = 32  # shards, where there are batches enough: fewer would leave ranks without work
 
 
@@ -84,14 +88,32 @@ def agrees(folder: Path, plan: Mapping[str, Any]) -> bool:
     """Tell whether the recording in progress in `folder` is the one of `plan`."""
     try:
         begun = json.loads((folder / "plan.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return bool(begun == json.loads(json.dumps(plan)))
+
+
+def require_ours(folder: Path) -> None:
+    """See that a folder may be taken for shards of ours: it has a plan, or nothing but what is ours.
+
+    Raises
+    ------
+    RecordingError
+        If it is a link, or holds what nobody here has written: a user's own, which is not touched.
+    """
+    if folder.is_symlink():
+        raise RecordingError(f"{folder} is a link to elsewhere, which is not followed; remove it and record again")
+    if not folder.exists() or (folder / "plan.json").is_file():
+        return
+    odd = [folder.name] if not folder.is_dir() else sorted(x.name for x in folder.iterdir() if not _OURS.match(x.name))
+    if odd:
+        raise RecordingError(f"{folder} is in the way: {odd[0]} is nothing that netphys has written; move it elsewhere")
 
 
 def remove_shards(folder: Path) -> None:
     """Remove a recording in progress, its journals first: a kill in the midst leaves nothing that could go on."""
     if folder.is_dir() and not folder.is_symlink():
+        require_ours(folder)
         with writing(folder):
             for journal in folder.glob("journal*.jsonl"):
                 journal.unlink(missing_ok=True)
@@ -129,8 +151,7 @@ class Shards:
         self.cut, self._in_order, self._rank = cut, in_order, rank
         wanted = json.loads(json.dumps(plan))
         self._plan = digest(wanted)
-        if folder.is_symlink():
-            raise RecordingError(f"{folder} is a link to elsewhere, which is not followed; remove it and record again")
+        require_ours(folder)
         if rank == 0:
             ensure_folder(folder)
             self._agree(wanted)
@@ -216,7 +237,8 @@ class Shards:
         remove_shards(self._folder)
 
     def _verify(self, shard: Shard) -> None:
-        if sha256_of(self._folder / shard.file) != shard.sha256:
+        path = self._folder / shard.file
+        if not path.is_file() or sha256_of(path) != shard.sha256:
             raise RecordingError(
                 f"{shard.file} is not what was written (checksum); remove {self._folder} and record again"
             )
@@ -243,7 +265,7 @@ class Shards:
             ensure_folder(self._folder)
             write_json(file, plan)
             return
-        except ValueError:
+        except (ValueError, RecursionError, OSError):
             begun = None
         if not isinstance(begun, dict):
             raise RecordingError(f"{file} is damaged; remove {self._folder} (or --force) and record again")
@@ -264,6 +286,8 @@ class Shards:
     def _there(self, plan: str) -> Iterator[Shard]:
         """Go through the shards of a plan that a whole line names and whose file is there."""
         for journal in sorted(self._folder.glob("journal*.jsonl")):
+            if not journal.is_file():
+                raise RecordingError(f"{journal} is no file; remove {self._folder} (or --force) and record again")
             for line in journal.read_bytes().split(b"\n")[:-1]:  # behind the last newline: torn, or nothing
                 shard = _parsed(line)
                 if shard is None or shard.plan != plan or not _SHARD_NAME.fullmatch(shard.file):
@@ -277,7 +301,8 @@ class Shards:
         index = shard.first // self.cut.shard_rows
         if index >= len(self.cut) or shard.file != _shard_name(index):
             return False
-        return self.cut.rows(index) == range(shard.first, shard.first + shard.n_rows)
+        n_bytes = sum(math.prod(shape) for shape in self._shapes.values()) * shard.n_rows * self._dtype.itemsize
+        return n_bytes == shard.n_bytes and self.cut.rows(index) == range(shard.first, shard.first + shard.n_rows)
 
     def _mend(self) -> None:
         """Drop from the journals what is not taken: a torn tail would glue itself to the next line."""
@@ -303,7 +328,7 @@ def _parsed(line: bytes) -> Shard | None:
     try:
         values = json.loads(line)
         shard = Shard(**values)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
     texts, counts = (shard.file, shard.sha256, shard.plan), (shard.first, shard.n_rows, shard.n_bytes)
     if not all(type(each) is str for each in texts) or not all(type(each) is int and each >= 0 for each in counts):

@@ -82,7 +82,12 @@ class Store:
     def plan(self) -> Mapping[str, Any]:
         """Say every option that the result depends on."""
         layers = self.layers if self.layers is None or isinstance(self.layers, str) else list(self.layers)
-        return {"keep": self.keep.address, "kept": dict(self.keep.plan()), "dtype": self.dtype, "layers": layers}
+        return {**self._kept(), "dtype": self.dtype, "layers": layers}
+
+    def _kept(self) -> dict[str, Any]:
+        """Say what is kept as a recording's plan does: an address may hold a path, which no number hangs on."""
+        kept = dict(self.keep.plan())
+        return {"keep": kept.pop("keep", self.keep.address), **({"kept": kept} if kept else {})}
 
     def begin(self, run: Pass) -> None:
         """Take what the pass knows of network and stimuli, and see that the file can be made."""
@@ -98,8 +103,7 @@ class Store:
         own.keep, own.dtype = self.keep, checked_dtype(self.dtype)
         own.plan = {key: value for key, value in run.plan.items() if key != "kept"}
         own.plan |= {"layers": [[each.name, *self.keep.shape(each)] for each in own.layers]}
-        own.plan |= {"keep": self.keep.address, "dtype": self.dtype}
-        own.plan |= {"kept": self.keep.plan()} if self.keep.plan() else {}
+        own.plan |= {**self._kept(), "dtype": self.dtype}
         if isinstance(self.keep, Fitted):
             self.keep.check(
                 network=run.plan["network"],
@@ -164,11 +168,17 @@ class Store:
         RecordingError
             If they are no longer there.
         """
+        from netphys.recording.file.shards import agrees, remove_shards
+
         rows = int(state["rows"][0])
         self.keep.load_state_dict({key.removeprefix(_KEEP): state[key] for key in state if key.startswith(_KEEP)})
         self._done = rows
-        if rows == self._cut.n_rows and self._is_there() and not self._partial.exists():
-            return  # killed when it was packed, and before the pass ended
+        if rows == self._cut.n_rows and self._is_there():  # killed when it was packed, and before the pass ended
+            assert self._run is not None
+            plan = self._partial / "plan.json"
+            if not plan.exists() or agrees(self._partial, self._run.plan):
+                remove_shards(self._partial)  # what of it is left
+                return
         self._shards = self._opened()
         lost = [index for index in self._shards.missing if self._cut.rows(index).start < rows]
         if lost:

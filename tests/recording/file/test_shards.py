@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from netphys.errors import RecordingError
-from netphys.recording.file.shards import Cut, Shards, agrees, cut_into
+from netphys.recording.file.shards import Cut, Shards, agrees, cut_into, remove_shards
 
 PLAN = {"network": "abc", "layers": [["a", 3], ["b", 2, 2]], "batch_size": 4}
 SHAPES = {"a": (3,), "b": (2, 2)}
@@ -279,3 +279,39 @@ def test_shards_are_cut_by_bytes_and_so_that_ranks_have_work() -> None:
 def test_shards_of_another_cut_are_dropped(folder: Path) -> None:
     other = Shards(folder, PLAN, SHAPES, "float32", cut=Cut(10, 5), in_order=False)
     assert other.missing == [0, 1]
+
+
+def test_a_users_own_folder_is_never_removed(tmp_path: Path) -> None:
+    own = tmp_path / "rec.h5.partial"
+    own.mkdir()
+    (own / "thesis.txt").write_text("precious")
+    for act in (_opened, remove_shards):
+        with pytest.raises(RecordingError, match="is in the way: thesis.txt is nothing that netphys has written"):
+            act(own)
+    assert (own / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("what", ["a nested plan", "a folder for a plan", "a folder for a journal", "a nested line"])
+def test_damage_of_any_kind_is_one_line(folder: Path, what: str) -> None:
+    if what == "a nested plan":
+        (folder / "plan.json").write_text("[" * 200_000)
+    elif what == "a nested line":
+        (folder / "journal.jsonl").write_text("[" * 200_000 + "\n")
+        assert _opened(folder).n_rows == 0
+        return
+    else:
+        path = folder / ("plan.json" if "plan" in what else "journal.jsonl")
+        path.unlink()
+        path.mkdir()
+    with pytest.raises(RecordingError) as caught:
+        _opened(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_line_with_another_number_of_bytes_is_dropped(folder: Path) -> None:
+    """The states of sinks are read from behind so many bytes."""
+    journal = folder / "journal.jsonl"
+    lines = journal.read_text().splitlines()
+    lines[1] = json.dumps({**json.loads(lines[1]), "n_bytes": json.loads(lines[1])["n_bytes"] - 1})
+    journal.write_text("\n".join(lines) + "\n")
+    assert _opened(folder).n_rows == 4

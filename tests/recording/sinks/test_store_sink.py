@@ -169,3 +169,61 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     netphys.record(_chain(), _shown(), keep="mean", sinks=[Store(other, keep="max", force=True)], **OPTIONS)
     assert netphys.load_recording(other).header["keep"] == "max"
     assert {each.name for each in tmp_path.iterdir()} == {"other.h5"}
+
+
+def test_one_file_has_one_writer(tmp_path: Path) -> None:
+    second, first = tmp_path / "second.h5", tmp_path / "first.h5"
+    for into, sinks in (
+        (first, [Store(first, keep="max")]),
+        (first, [Store(second), Store(tmp_path / "." / "second.h5", keep="max")]),
+        (None, [Store(second), Store(second)]),
+    ):
+        with pytest.raises(RecordingError, match="this pass writes into that file already; give it another path"):
+            netphys.record(_chain(), _shown(), keep="mean", into=into, sinks=sinks, **OPTIONS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_file_is_locked_while_the_pass_runs(tmp_path: Path) -> None:
+    import fcntl
+
+    class Looks(Stops):
+        def write(self, layer: str, rows: np.ndarray, activation: Any) -> None:
+            with (tmp_path / ".second.h5.lock").open() as file, pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    for into in (None, tmp_path / "first.h5"):
+        sinks = [Store(tmp_path / "second.h5"), Looks(None)]
+        netphys.record(_chain(), _shown(), keep="mean", into=into, sinks=sinks, **OPTIONS)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_pass_killed_while_the_sinks_shards_are_removed_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sharding.remove_tree
+
+    def remove(folder: Path) -> None:
+        if folder.name == "second.h5.partial" and (left := list(folder.glob("shard-*"))):
+            left[0].unlink()
+            raise KeyboardInterrupt
+        real(folder)
+
+    monkeypatch.setattr(sharding, "remove_tree", remove)
+    with pytest.raises(KeyboardInterrupt):
+        _gone_on(tmp_path)
+    monkeypatch.undo()
+    assert (tmp_path / "first.h5.partial").exists() and (tmp_path / "second.h5.partial").exists()
+    _gone_on(tmp_path)
+    assert {each.name for each in tmp_path.iterdir()} == {"first.h5", "second.h5"}
+    assert (tmp_path / "second.h5").read_bytes() == _by_itself(tmp_path / "alone.h5")
+
+
+def test_a_fit_is_stored_under_the_digest_of_record(tmp_path: Path) -> None:
+    others = netphys.StimulusSet.from_arrays(
+        np.random.default_rng(7).integers(0, 256, (12, 3, 8, 8), dtype=np.uint8), ids=[f"o{n}" for n in range(12)]
+    )
+    netphys.record(_chain(), others, into=tmp_path / "fit.h5", **OPTIONS)
+    keep = f"pca?k=3&fit={tmp_path / 'fit.h5'}"
+    netphys.record(_chain(), _shown(), keep="mean", sinks=[Store(tmp_path / "second.h5", keep=keep)], **OPTIONS)
+    netphys.record(_chain(), _shown(), keep=keep, into=tmp_path / "alone.h5", **OPTIONS)
+    assert (tmp_path / "second.h5").read_bytes() == (tmp_path / "alone.h5").read_bytes()
