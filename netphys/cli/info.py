@@ -72,10 +72,11 @@ def _recording(path: Path) -> dict[str, Any] | None:
 
     from netphys.recording import load_recording
     from netphys.recording.file.schema import FORMAT
+    from netphys.recording.file.texts import one_attribute
 
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
+            if one_attribute(file, "format") != FORMAT:
                 return None
     except OSError:
         return None
@@ -84,8 +85,8 @@ def _recording(path: Path) -> dict[str, Any] | None:
     return {
         "what": "a recording of netphys",
         "network": f"{recording.name} ({recording.training})",
-        "address": made["network_address"],
-        "stimuli": f"{len(recording)} of {made['stimuli']}",
+        "address": made.get("network_address"),
+        "stimuli": f"{len(recording)} of {made.get('stimuli')}",
         "from": made.get("stimuli_address"),
         "treated": "" if made.get("treatment") in (None, "none") else made["treatment"],
         "files converted": made.get("conversions"),
@@ -99,8 +100,8 @@ def _recording(path: Path) -> dict[str, Any] | None:
         ],
         "size": f"{path.stat().st_size / 1e6:.1f} MB",
         "digest": recording.header["digest"],
-        "made by": f"{made['made_by']}, {made['device']}, seed {made['seed']}, {made['batch_plan']}",
-        "versions": made["versions"],
+        "made by": f"{made.get('made_by')}, {made.get('device')}, seed {made.get('seed')}, {made.get('batch_plan')}",
+        "versions": made.get("versions"),
         "damage": _damage(path),
     }
 

@@ -25,7 +25,8 @@ from netphys.errors import OptionError, RecordingError
 from netphys.files import ensure_folder, remove_tree
 from netphys.recording.file.merging import Missing, merge_recordings, missing_of
 from netphys.recording.file.reading import Recording, load_recording
-from netphys.recording.file.schema import opened, read_contents, read_schema
+from netphys.recording.file.schema import opened, read_schema
+from netphys.recording.file.texts import read_contents
 from netphys.recording.gradients import SUFFIX
 from netphys.recording.into_file import Job, contents_of, held, into_file
 from netphys.recording.passing import Pass

@@ -18,6 +18,7 @@ import numpy as np
 
 from netphys.errors import RecordingError
 from netphys.files import ensure_folder, locked
+from netphys.hdf5_columns import writable
 from netphys.recording.file import shards as sharding
 from netphys.recording.keep import Fitted, Measuring
 from netphys.recording.passing import Pass, Write
@@ -28,7 +29,16 @@ from netphys.recording.sinks.store import Store
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Feeding", "alone", "cut_of", "in_order", "measured", "require_mergeable", "require_sound"]
+__all__ = [
+    "Feeding",
+    "alone",
+    "cut_of",
+    "in_order",
+    "measured",
+    "require_mergeable",
+    "require_sound",
+    "require_writable",
+]
 
 _KEEP = "keep/"  # what the keep has measured, among the states
 
@@ -153,6 +163,13 @@ def cut_of(run: Pass) -> sharding.Cut:
     """Cut a pass into shards; in memory, too, so that sinks are fed alike."""
     a_stimulus = bytes_a_stimulus(run.layers, run.keep, run.dtype)
     return sharding.cut_into(len(run.stimuli), run.batch_size, a_stimulus)
+
+
+def require_writable(stimulus_ids: Sequence[str]) -> None:
+    """See that a file gives the ids back as they are."""
+    for each in stimulus_ids:
+        if not writable(each):
+            raise RecordingError(f"stimulus id {each!r} cannot be recorded: it has a NUL in it, or is no UTF-8")
 
 
 def require_sound(run: Pass) -> None:

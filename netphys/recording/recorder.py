@@ -18,7 +18,7 @@ from netphys.errors import OptionError, near
 from netphys.networks import Network, as_network
 from netphys.progress import bar, quiet
 from netphys.recording.extending import extended
-from netphys.recording.feeding import Feeding, alone, cut_of, measured, require_sound
+from netphys.recording.feeding import Feeding, alone, cut_of, measured, require_sound, require_writable
 from netphys.recording.file.entries import entry_of
 from netphys.recording.file.reading import Recording
 from netphys.recording.file.store import COMPRESSIONS
@@ -28,6 +28,7 @@ from netphys.recording.passing import Pass
 from netphys.recording.plan import recording_digest
 from netphys.recording.sinks import Sink, require_sinks
 from netphys.recording.sinks.buffers import Memory
+from netphys.stimuli import as_stimuli
 
 if TYPE_CHECKING:
     import torch
@@ -117,6 +118,8 @@ def record(
     Recording(netphys:gabor_energy: 1 layer x 3 stimuli, in memory)
     """
     sinks = require_sinks(sinks)
+    stimuli = as_stimuli(stimuli)
+    require_writable(stimuli.ids)
     if into is None:
         with alone(sinks):
             return _into_memory(

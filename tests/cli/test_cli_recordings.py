@@ -136,3 +136,21 @@ def test_info_says_axes_tokens_and_what_was_measured(tmp_path: Path) -> None:
     facts = describe(path)
     assert facts["layers"] == {"block": "4 unit x 7 token (1 cls, 6 patch), patches in a grid of 2 x 3"}
     assert facts["measured"] == {"block": {"error": 0.25}} and facts["compression"] is None
+
+
+@pytest.mark.parametrize("odd", ["an array as format", "no provenance"])
+def test_info_takes_odd_attributes(tmp_path: Path, odd: str) -> None:
+    from netphys.cli.info import describe
+
+    path = tmp_path / "a.h5"
+    netphys.record("netphys:gabor_energy", "world:scenes?n=2", layers="energy", keep="mean", into=path)
+    with h5py.File(path, "r+") as file:
+        if odd == "no provenance":
+            del file.attrs["sha256"]
+            file.attrs["provenance"] = "{}"
+        else:
+            file.attrs["format"] = ["a", "b"]
+    try:
+        assert describe(path)
+    except NetphysError as error:
+        assert "\n" not in str(error)

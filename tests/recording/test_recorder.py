@@ -524,3 +524,12 @@ def test_addresses_and_arrays_are_taken_for_networks_and_stimuli() -> None:
     np.testing.assert_array_equal(one.array("energy"), two.array("energy"))
     with pytest.raises(StimulusError, match="stimuli are a StimulusSet, an address, an array of images"):
         netphys.record("netphys:pixels", 3, layers="pixels")
+
+
+@pytest.mark.parametrize("odd", ["a\0b", "\udcff"])
+def test_ids_that_no_file_holds_are_refused_before_anything_is_recorded(tmp_path: Path, odd: str) -> None:
+    pixels = np.zeros((2, 3, 8, 8), np.uint8)
+    with pytest.raises(netphys.errors.NetphysError) as caught:
+        shown = netphys.StimulusSet.from_arrays(pixels, ids=["k", odd])
+        netphys.record(torch.nn.Identity(), shown, layers="all", into=tmp_path / "a.h5")
+    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())

@@ -22,6 +22,7 @@ in ``file_names.txt``; ``suffix=_train`` chooses among features of several suffi
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
@@ -34,6 +35,7 @@ from netphys.errors import RecordingError, near
 from netphys.guards import BUDGET, guarded_hdf5, require_claim, translating
 from netphys.numpy_files import npz_headers, read_npy, read_npz
 from netphys.recording.file.reading import Recording
+from netphys.recording.file.texts import read_texts
 
 __all__ = ["import_features", "is_foreign"]
 
@@ -47,7 +49,9 @@ _KINDS = ("npy", "txt", "csv", "hdf5", "h5", "mat")
 def is_foreign(path: Path | str) -> bool:
     """Tell whether an address is of features from elsewhere."""
     body = _body(path)
-    return body != str(path) or Path(body).suffix in (".npy", ".npz") or Path(body).is_dir()
+    if body != str(path) or Path(body).suffix in (".npy", ".npz"):
+        return True
+    return os.path.isdir(body)  # noqa: PTH112 - False where a name is too long
 
 
 def import_features(address: Path | str, stimulus_ids: Sequence[str] | None = None) -> Recording:
@@ -72,7 +76,7 @@ def import_features(address: Path | str, stimulus_ids: Sequence[str] | None = No
     body = _body(address)
     _, query = split_address(str(address)) if body != str(address) else (body, Query(str(address), {}))
     path = Path(body)
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - False where a name is too long
         raise RecordingError(f"no recording at {path}")
     where = query.take("ids", str, "")
     read = _of_folder if path.is_dir() else _of_numpy if path.suffix in (".npy", ".npz") else _of_hdf5
@@ -88,7 +92,8 @@ def import_features(address: Path | str, stimulus_ids: Sequence[str] | None = No
 def _body(address: Path | str) -> str:
     """The path in an address; a file whose name holds a question mark is one."""
     text = str(address)
-    return text if "?" not in text or Path(text).exists() else text.partition("?")[0]
+    there = "?" not in text or os.path.exists(text)  # noqa: PTH110 - False where a name is too long
+    return text if there else text.partition("?")[0]
 
 
 def _native(array: np.ndarray) -> np.ndarray:
@@ -143,13 +148,11 @@ def _of_hdf5(path: Path, query: Query, where: str) -> tuple[dict[str, np.ndarray
     with guarded_hdf5(path) as file:
         if not layers:
             raise RecordingError(f"{path}: which features? say ?layer=DATASET{near('', _numbers_in(file))}")
-        arrays = {
-            name: _arranged(path, name, data[()], stimuli, units)
-            for each in layers
-            for name, data in _datasets(path, file, each)
-        }
-        held = where if where in file else ""
-        return arrays, _texts(path, file[held]) if held else None
+        ids = _texts(path, file[where]) if where in file else None  # first: without ids nothing need be read
+        found = {name: data for each in layers for name, data in _datasets(path, file, each)}
+        claimed = sum(data.size * data.dtype.itemsize for data in found.values())  # of one that has two names twice
+        require_claim(path, "what was asked for", claimed=claimed, stored=claimed, budget=BUDGET)
+        return {name: _arranged(path, name, data[()], stimuli, units) for name, data in found.items()}, ids
 
 
 def _datasets(path: Path, file: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -194,7 +197,7 @@ def _texts(path: Path, data: Any) -> list[str]:
 
     if isinstance(data, h5py.Dataset) and data.ndim == 1:
         if h5py.check_string_dtype(data.dtype) is not None:
-            return list(data.asstr()[:])
+            return list(read_texts(path, data))
         if data.dtype.kind in "iu":
             return [str(each) for each in data[:].tolist()]
     raise RecordingError(f"{path}: {data.name} is no list of stimuli (texts or whole numbers, one a row)")

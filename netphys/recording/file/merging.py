@@ -35,7 +35,6 @@ from netphys.recording.file.schema import (
     escape,
     layer_data,
     opened,
-    read_contents,
     read_metadata,
     read_schema,
     verify_layer,
@@ -44,6 +43,7 @@ from netphys.recording.file.schema import (
 from netphys.recording.file.selections import read_blocks
 from netphys.recording.file.store import Written, write_recording
 from netphys.recording.file.tables import Columns, table_digest
+from netphys.recording.file.texts import read_contents
 
 __all__ = ["Missing", "merge_recordings", "missing_of"]
 

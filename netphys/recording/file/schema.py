@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,11 @@ from netphys.provenance import digest
 from netphys.recording.file.bfloat16 import Stored
 from netphys.recording.file.entries import Entry, coordinates, known_dims, read_facts
 from netphys.recording.file.tables import Columns, read_columns, table_digest
+from netphys.recording.file.texts import one_attribute, read_contents, read_texts
 
 __all__ = [
-    "FORMAT", "MORE", "STATEMENTS", "Entry", "contents_digest", "damaged", "escape", "layer_data", "opened",
-    "read_contents", "read_header", "read_metadata", "read_schema", "statement_digest", "unescape", "values_digest",
+    "FORMAT", "MORE", "STATEMENTS", "Entry", "damaged", "escape", "layer_data", "opened",
+    "read_header", "read_metadata", "read_schema", "statement_digest", "unescape", "values_digest",
     "verify", "verify_layer", "verify_statements",
 ]  # fmt: skip
 
@@ -38,8 +40,6 @@ STATEMENTS = ("format", "digest", "network", "training", "keep", "dtype", "layer
 MORE = ("compression", "contents_sha256", "plan")  # further ones, which files made before lack
 _BUDGET = 1 << 50  # bytes that a recording may claim: it is read in pieces
 _RATIO = 2 * 1032  # of a layer to its bytes on disk: gzip's most (a unit that never answers), and bfloat16 widened
-_REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])  # to a text of any length, in HDF5
-_FEW = 16  # texts of any length that are read at once
 _READ_BYTES = 16 << 20  # of a layer at a time, to check it
 
 
@@ -177,37 +177,6 @@ def _compare(
         raise RecordingError(f"{path}: what it says of itself is not what was written (checksum)")
 
 
-def read_contents(path: Path, file: Any, n_stimuli: int) -> tuple[Any, ...]:
-    """Read what each stimulus is; () where an open file does not say it, or has no checksum of it.
-
-    Raises
-    ------
-    RecordingError
-        If it is not what was written.
-    """
-    import h5py
-
-    expected = _attribute(file, "contents_sha256")
-    if expected is None:
-        return ()
-    data = file.get("contents")
-    text = h5py.check_string_dtype(data.dtype) if isinstance(data, h5py.Dataset) else None
-    if text is None or text.length is None or data.shape != (n_stimuli,):
-        raise RecordingError(f"{path}: /contents is no list of texts, one a stimulus; record it again")
-    texts = [bytes(each) for each in data[:]]
-    if contents_digest(texts) != expected:
-        raise RecordingError(f"{path}: /contents is not what was written (checksum)")
-    try:
-        return tuple(json.loads(each) for each in texts)
-    except (ValueError, RecursionError):
-        raise RecordingError(f"{path}: /contents is no JSON; record it again") from None
-
-
-def contents_digest(texts: Sequence[bytes]) -> str:
-    """Digest what each stimulus is, as it is written."""
-    return digest([each.decode("utf-8", "replace") for each in texts])
-
-
 def _agrees(path: Path, group: Any, entry: Entry, facts: str | None) -> bool:
     """Tell whether what is written beside the facts, for other readers, says the same."""
     if facts is None:
@@ -218,7 +187,7 @@ def _agrees(path: Path, group: Any, entry: Entry, facts: str | None) -> bool:
     )  # fmt: skip
     for name, (_, values) in coordinates(entry).items():
         data = group.get(name)
-        written = None if data is None else _texts(path, data) if name == "token_kind" else data[:]
+        written = None if data is None else read_texts(path, data) if name == "token_kind" else data[:]
         alike = alike and written is not None and np.array_equal(written, values)
     return alike
 
@@ -287,9 +256,10 @@ def unescape(name: str) -> str:
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """Open a recording's file; whatever is wrong with it is a RecordingError."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - False where a name is too long
         partial = path.with_name(path.name + ".partial")
-        hint = f"; {partial.name} is one that is not finished: give the same command again" if partial.is_dir() else ""
+        begun = os.path.isdir(partial)  # noqa: PTH112
+        hint = f"; {partial.name} is one that is not finished: give the same command again" if begun else ""
         raise RecordingError(f"no recording at {path}{hint}")
     try:
         with guarded_hdf5(path, budget=_BUDGET, ratio=_RATIO) as file:
@@ -346,7 +316,7 @@ def layer_data(path: Path, layer: str, *, digest: str | None) -> Iterator[Any]:
 
 def _header(path: Path, file: Any) -> dict[str, Any]:
     """Read the attributes of the root."""
-    header = {key: _attribute(file, key) for key in (*STATEMENTS, *MORE, "sha256", "complete") if key in file.attrs}
+    header = {key: one_attribute(file, key) for key in (*STATEMENTS, *MORE, "sha256", "complete") if key in file.attrs}
     if header.get("format") != FORMAT or header.get("complete") is not True:
         raise RecordingError(
             f"{path} is not a recording of netphys (format {header.get('format')!r}); features from elsewhere are "
@@ -391,13 +361,13 @@ def _entry(path: Path, group: Any, layer: str, place: int) -> Entry:
     dims = tuple(dim.label for dim in data.dims)
     if dims[0] != "stimulus" or not known_dims(dims[1:]):
         raise RecordingError(f"{path}: layer {layer!r} has the axes {dims}, expected ('stimulus', 'unit', ...)")
-    kind = _attribute(group, "kind") if "kind" in group.attrs else ""
-    index = _attribute(group, "index") if "index" in group.attrs else place
+    kind = one_attribute(group, "kind") if "kind" in group.attrs else ""
+    index = one_attribute(group, "index") if "index" in group.attrs else place
     if not isinstance(kind, str) or not isinstance(index, int):
         raise RecordingError(f"{path}: layer {layer!r} does not say its kind and index; record it again")
     try:
         sizes = dict(zip(dims[1:], data.shape[1:]))
-        facts = read_facts(_attribute(group, "facts"), sizes) if "facts" in group.attrs else {}
+        facts = read_facts(one_attribute(group, "facts"), sizes) if "facts" in group.attrs else {}
     except ValueError:
         raise RecordingError(f"{path}: layer {layer!r} does not say what it is; record it again") from None
     return Entry(layer, kind, dims[1:], tuple(data.shape[1:]), index, **facts)
@@ -410,7 +380,7 @@ def _ids(path: Path, group: Any, layer: str, known: tuple[str, ...] | None = Non
     data = group.get("stimulus_id")
     if not isinstance(data, h5py.Dataset) or data.ndim != 1 or h5py.check_string_dtype(data.dtype) is None:
         raise RecordingError(f"{path}: layer {layer!r} has no stimulus_id; record it again")
-    ids = tuple(_texts(path, data))
+    ids = tuple(read_texts(path, data))
     if ids == known and len(ids) == group["activation"].shape[0]:
         return known
     if len(ids) != group["activation"].shape[0]:
@@ -424,42 +394,6 @@ def _ids(path: Path, group: Any, layer: str, known: tuple[str, ...] | None = Non
     return ids
 
 
-def _texts(path: Path, data: Any) -> np.ndarray:
-    """Read texts; of any length they may take no more memory than the whole file has bytes.
-
-    Such a text is a reference (length, where it lies), and many may point to one text. So lengths are read first, where
-    references lie side by side, as they do in files of netphys; else a few texts at a time.
-
-    Raises
-    ------
-    RecordingError
-        If they claim more.
-    """
-    import h5py
-
-    kind = h5py.check_string_dtype(data.dtype)
-    if kind is None:
-        raise RecordingError(f"{path}: {data.name} is no list of texts; record it again")
-    if kind.length is not None or not data.size:
-        return np.asarray(data.asstr()[:])
-    most, offset = path.stat().st_size, data.id.get_offset()
-    if offset is not None and data.id.get_storage_size() == data.size * _REFERENCE.itemsize:
-        claimed = int(np.fromfile(path, _REFERENCE, data.size, offset=offset)["length"].sum(dtype=np.uint64))
-        _require_texts(path, data, claimed, most)
-        return np.asarray(data.asstr()[:])
-    found, claimed = [], 0
-    for first in range(0, len(data), _FEW):
-        found.append(data.asstr()[first : first + _FEW])
-        claimed += sum(len(each) for each in found[-1])
-        _require_texts(path, data, claimed, most)
-    return np.concatenate(found)
-
-
-def _require_texts(path: Path, data: Any, claimed: int, most: int) -> None:
-    if claimed > most:
-        raise RecordingError(f"{path}: {data.name} claims {claimed} bytes of text from {most} bytes; record it again")
-
-
 def values_digest(data: Any) -> str:
     """Digest a layer's values in C order, as they were when they were packed."""
     sha, stored = hashlib.sha256(), Stored(data)
@@ -469,11 +403,3 @@ def values_digest(data: Any) -> str:
     for first in range(0, data.shape[0], step):
         sha.update(np.ascontiguousarray(stored[first : first + step]).reshape(-1).view(np.uint8).data)
     return sha.hexdigest()
-
-
-def _attribute(item: Any, key: str) -> Any:
-    """Read an attribute that is one value, as Python has it; None of anything else, unread."""
-    if key not in item.attrs or item.attrs.get_id(key).shape != ():
-        return None
-    value = item.attrs[key]
-    return value.decode() if isinstance(value, bytes) else value.item() if isinstance(value, np.generic) else value

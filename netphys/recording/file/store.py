@@ -30,9 +30,10 @@ from netphys.files import committing, reserve, writing
 from netphys.progress import bar
 from netphys.recording.file.bfloat16 import Stored, hdf5_dtype, storage_dtype
 from netphys.recording.file.entries import Entry, coordinates, entry_of, said_facts
-from netphys.recording.file.schema import FORMAT, MORE, STATEMENTS, contents_digest, escape, statement_digest
+from netphys.recording.file.schema import FORMAT, MORE, STATEMENTS, escape, statement_digest
 from netphys.recording.file.shards import Shards
 from netphys.recording.file.tables import Columns, stored_bytes, write_columns
+from netphys.recording.file.texts import contents_digest
 from netphys.recording.keep import Keep
 from netphys.recording.layers import Layer
 

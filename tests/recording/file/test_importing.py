@@ -190,3 +190,22 @@ def test_pickles_and_empty_folders_are_refused(tmp_path: Path) -> None:
             load_recording(folder)
         assert "\n" not in str(caught.value)
         (folder / f"features.{kind}").unlink()
+
+
+def test_a_name_that_is_too_long_is_one_line() -> None:
+    for address in ("n" * 300 + ".h5?layer=a", "n" * 300):
+        with pytest.raises(RecordingError, match="no recording at"):
+            load_recording(address)
+
+
+def test_two_names_of_one_dataset_count_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from netphys.recording.file import importing
+
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["a"], file["ids"] = np.ones((4, 100), np.float32), [b"p", b"q", b"r", b"s"]
+        file["b"] = file["a"]
+    monkeypatch.setattr(importing, "BUDGET", 2000)
+    assert load_recording(f"{path}?layer=a&ids=ids").layers == ("a",)
+    with pytest.raises(FileError, match="what was asked for claims"):
+        load_recording(f"{path}?layer=a,b&ids=ids")
