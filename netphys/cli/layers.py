@@ -104,7 +104,8 @@ def _below(table: Any, n_layers: int, notes: dict[str, int]) -> str:
     """Say what stands below the table: how much there is, its units, what tokens are, notes."""
     from netphys.networks.fields import times
 
-    shown = f"{len(table)} of {n_layers} layers" if len(table) < n_layers else f"{n_layers} layer{'s' * (n_layers != 1)}"
+    of = f"{len(table)} of " if len(table) < n_layers else ""
+    shown = f"{of}{n_layers} layer{'s' * (n_layers != 1)}"
     text = f"\n{shown}; the network has {table.attrs['n_parameters']:,} parameters\n"
     if table.attrs["image"]:
         text += f"stride, receptive field: pixels of the {times(table.attrs['image'])} image that the network sees"
