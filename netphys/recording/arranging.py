@@ -9,7 +9,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from netphys.recording.companions import Companion, Places, compact, unit_axes, varying
-from netphys.recording.places import tokens_of
+from netphys.recording.places import among_units, tokens_of
 
 if TYPE_CHECKING:
     import torch
@@ -99,10 +99,11 @@ def described(tensor: torch.Tensor, known: Companion, n_stimuli: int, *, constan
     arrangement = Arrangement(axes or (1,), n_windows)
     n_units = prod(tensor.shape[axis] for axis in axes)
     if problem:
-        return Described(arrangement, ("unit", *_DIMS.get(len(sizes), ())), (n_units, *sizes), problem)
-    if known.columns is not None and len(rest) in (2, 3):
+        dims: tuple[str, ...] = ("window", "token") if len(sizes) == 2 else _DIMS.get(len(sizes), ())
+        return Described(arrangement, ("unit", *dims), (n_units, *sizes), problem)
+    if known.columns is not None and not among_units(known.columns) and len(rest) in (2, 3):
         arrangement = by_query_and_key(arrangement, known, n_stimuli, rest, tensor.shape)
-        dims: tuple[str, ...] = (*(("window",) if len(sizes) > 2 else ()), "query", "key")
+        dims = (*(("window",) if len(sizes) > 2 else ()), "query", "key")
     else:
         arrangement = placed(arrangement, known.places, n_stimuli, rest, tensor.shape)
         dims = _names(arrangement, sizes)
@@ -114,11 +115,11 @@ def described(tensor: torch.Tensor, known: Companion, n_stimuli: int, *, constan
 def _names(arrangement: Arrangement, sizes: Sequence[int]) -> tuple[str, ...]:
     """Name the axes behind the unit.
 
-    Two are rows and columns, unless their places say that they are windows and tokens in them, or windows lie in the
-    batch; more than three are windows of maps.
+    Two are rows and columns where they are known to be those of a map (a single place is one), else tokens in windows;
+    more than three are windows of maps.
     """
     in_windows = arrangement.n_windows > 1 or bool(arrangement.tokens)
-    if len(sizes) == 2 and in_windows and (arrangement.n_windows > 1 or arrangement.grid != tuple(sizes)):
+    if len(sizes) == 2 and (arrangement.n_windows > 1 or tuple(sizes) not in (arrangement.grid, (1, 1))):
         return ("window", "token")
     if len(sizes) > 3 or (len(sizes) == 3 and in_windows):
         return ("window", "y", "x")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from netphys.recording.arranging import Arrangement, Described, by_query_and_key, placed, unusable
 from netphys.recording.companions import Companion, varying
+from netphys.recording.places import among_units
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +40,8 @@ def attention_described(
         Whether it was computed from weights alone.
     """
     problem = unusable(tensor, known, n_stimuli, constant=constant)
+    if not problem and function == "attention" and among_units(known.columns):
+        problem = "it is attention among channels, not tokens"
     axes: tuple[int, ...] = ()
     if not problem:
         axes, problem = heads_and_features(tensor.shape, known.units, n_stimuli, function)

@@ -22,6 +22,7 @@ from netphys.recording.places import (
     joined,
     mixed_over_last,
     named,
+    of_picture,
     on_new_map,
     padded,
     reduced,
@@ -55,6 +56,7 @@ _ARITHMETIC = {
     "__rdiv__", "__rsub__", "add", "addcmul", "div", "lerp", "maximum", "minimum", "mul", "sub", "true_divide", "where",
 }  # fmt: skip
 _MAPS = ("conv2d", "conv_transpose2d", "pool2d", "interpolate", "upsample", "pixel_shuffle", "pixel_unshuffle")
+_KERNELS = ("conv2d", "conv_transpose2d")
 _UNKNOWN = {"inner", "outer", "tensordot"}
 _SCRAMBLE = ("sort", "argsort", "msort", "topk", "fft_")  # what stands behind them is no place
 _ERRORS = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError)
@@ -320,8 +322,8 @@ def _places(call: Call, output: Any) -> Places | None:
         return None
     if name in ("linear", "layer_norm", "rms_norm"):
         return mixed_over_last(given, output.shape)
-    if any(each in name for each in _MAPS):
-        return on_new_map(given, output.shape)
+    if any(each in name for each in _MAPS) or name == "fold":
+        return of_picture(output.shape) if _makes_a_map(call, output) else on_new_map(given, output.shape)
     if name == "unfold":
         defaults = (("kernel_size", None), ("dilation", 1), ("padding", 0), ("stride", 1))
         values = [call.argument(1 + place, key) for place, (key, _) in enumerate(defaults)]
@@ -335,6 +337,22 @@ def _places(call: Call, output: Any) -> Places | None:
         of = None if given is None or given.of.ndim != 3 or 1 in varying(given.of) else spread(given.of, output.shape)
         return None if of is None or given is None else Places(of, given.grid)
     return _places_alike(call, output)
+
+
+def _makes_a_map(call: Call, output: Any) -> bool:
+    """Tell whether a function makes a map of what had no places that are known (noise, a scripted module).
+
+    A kernel that looks at neighbours along both axes takes them for rows and columns, also where it is given blocks of
+    a map as channels; one of a single position may work on anything, unless nothing at all is known of its input.
+    """
+    own = call.of(call.first)
+    blocks = own.places is not None and 1 in (axes := varying(own.places.of)) and bool({2, 3} & set(axes))
+    if output.ndim != 4 or own.columns is not None or (own.places is not None and not blocks):
+        return False
+    if not call.name.endswith(_KERNELS):
+        return own.stimuli is not None and not blocks
+    weight = call.argument(1, "weight")
+    return not own or (weight is not None and min(weight.shape[-2:]) > 1)
 
 
 def _padded(call: Call, given: Places | None, output: Any) -> Places | None:

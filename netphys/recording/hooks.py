@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from netphys.errors import LayerNotFound, near
+from netphys.errors import LayerNotFound, RecordingError, near
 from netphys.networks import Network
 from netphys.networks.attention import ATTENTION
 from netphys.networks.functions import function_in
@@ -51,6 +51,8 @@ def hooks(module: torch.nn.Module | Network, layers: str | Sequence[str]) -> Ite
     ------
     LayerNotFound
         If a pattern matches no module, or after the first forward no layer.
+    RecordingError
+        In a forward of a scripted network of which more than its ``output`` is asked for.
 
     Examples
     --------
@@ -67,8 +69,10 @@ def hooks(module: torch.nn.Module | Network, layers: str | Sequence[str]) -> Ite
     functions = tape.wants if any(may_mean_functions(pattern) for pattern in patterns) else None
     tap = Tap(module, tape.paths, tape.receive, functions=functions)
     with evaluating(module), tap:
-        before = module.register_forward_pre_hook(tape.restart, prepend=True)
-        after = module.register_forward_hook(lambda *_: tape.select(tap.repeats))
+        from torch.nn import Module  # by its own name scripted ones refuse
+
+        before = Module.register_forward_pre_hook(module, tape.restart, prepend=True)
+        after = Module.register_forward_hook(module, lambda *_: tape.select(tap.repeats))
         try:
             yield tape.activations
         finally:
@@ -89,6 +93,9 @@ class _Tape:
     """What answered in a forward, and a copy of each that a pattern may mean."""
 
     def __init__(self, module: torch.nn.Module, patterns: Sequence[str]) -> None:
+        import torch
+
+        self._is_scripted = isinstance(module, torch.jit.ScriptModule)
         self._network, self._aliases = type(module).__name__, aliases_in(module)
         self._modules = dict(module.named_modules())
         self._patterns = patterns
@@ -131,6 +138,10 @@ class _Tape:
     def select(self, repeats: Collection[str]) -> None:
         """End a forward: keep what the patterns mean of all that answered."""
         seen = [entry for entry in self._seen if entry.name not in repeats]
+        if not seen and self._is_scripted:
+            raise RecordingError(
+                f"{self._network} is scripted: of it only 'output' is seen, not {', '.join(map(repr, self._patterns))}"
+            )
         if seen != self._chosen[0] or not seen:
             names = match_layers(self._patterns, seen, network=self._network, aliases=self._aliases)
             self._chosen = (seen, set(names))

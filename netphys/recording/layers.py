@@ -38,8 +38,9 @@ class Layer:
     """One output of one call of one module, or of a function.
 
     `shape` is without the batch, in the order of `dims`, which are those of a recording: ``unit``, then nothing,
-    ``y x``, ``token``, ``time y x``, ``window token`` or ``window y x`` (parts of a stimulus that the network looks at
-    apart), ``query key`` or ``window query key`` (attention weights).
+    ``y x`` (only of what is known to be a map), ``token``, ``time y x``, ``window token`` or ``window y x`` (parts of a
+    stimulus that the network looks at apart; also two axes of which nothing is known), ``query key`` or
+    ``window query key`` (attention weights).
     `path` is that of the module that returned it, or that finished before its function; `key` is the name without
     `suffix`: what returned it. `arrangement` tells how the raw output becomes that.
     """
@@ -124,7 +125,9 @@ def probe_layers(network: Network, values: Any, device: Any = "cpu") -> list[Lay
             changed[0],
         )
     if not found:
-        raise RecordingError(f"{network.name} has no module whose output could be recorded")
+        scripted = isinstance(network.module, torch.jit.ScriptModule)
+        why = ": it is scripted, what happens inside is not seen; record the module that it was made of"
+        raise RecordingError(f"{network.name} has no module whose output could be recorded{why if scripted else ''}")
     kept = (layer for layer in found if layer.key not in tap.repeats)
     return [replace(layer, index=index) for index, layer in enumerate(kept)]
 

@@ -70,9 +70,12 @@ class Layout:
         self._companions[images] = Companion(units, places, None, slim(numbered(images.shape, 0)))
 
     def __enter__(self) -> Layout:
+        import torch
+
+        hook = torch.nn.Module.register_forward_hook  # scripted ones refuse by name, but call it
         for each in self._module.modules():
-            if next(each.children(), None) is None:
-                self._handles.append(each.register_forward_hook(self._inherit))
+            if next(each.children(), None) is None or isinstance(each, torch.jit.ScriptModule):
+                self._handles.append(hook(each, self._inherit))
         self._mode.__enter__()
         return self
 
@@ -134,7 +137,7 @@ class Layout:
         return found
 
     def _inherit(self, _: Any, inputs: Any, output: Any) -> None:
-        """Take what a leaf computed unseen (scripted, an own autograd function) for the same as an input alike."""
+        """Take what was computed unseen (scripted, an own autograd function) for the same as an input alike."""
         for _, each in tensors_in(output):
             if each.ndim > 2 and each not in self._companions:
                 alike = (given for _, given in tensors_in(inputs) if given.shape == each.shape)

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     pass
 
 __all__ = [
-    "KINDS", "agreed", "joined", "kind_of", "mixed_over_last", "named", "of_parameter", "of_picture", "on_new_map",
-    "padded", "reduced", "stepped", "tokens_of", "unfolded",
+    "KINDS", "agreed", "among_units", "joined", "kind_of", "mixed_over_last", "named", "of_parameter", "of_picture",
+    "of_units", "on_new_map", "padded", "reduced", "stepped", "tokens_of", "unfolded",
 ]  # fmt: skip
 
 KINDS = ("cls", "register", "distillation", "extra")
 _NOWHERE, _UNKNOWN, _FIRST_KIND = -1, -2, -3
+_OF_UNITS = _FIRST_KIND - len(KINDS)  # of keys alone
 _NO_PLACE = 2**31 - 1
 _NAMES = {"cls": r"cls|class", "register": r"(^|_)reg(_|$)|register", "distillation": r"(^|_)dist(_|$)|distil"}
 
@@ -73,6 +74,18 @@ def on_new_map(given: Places | None, shape: Sequence[int]) -> Places | None:
         return None
     inside_one = not {2, 3} & set(varying(given.of))  # each window is one patch
     return _shaped(given, shape) if inside_one or given.of.shape[2:] == tuple(shape[2:]) else None
+
+
+def of_units(shape: Sequence[int]) -> Places:
+    """Mark the keys of a product that weighs units, not tokens, by each other: they are no places."""
+    import torch
+
+    return Places(torch.full((1,) * len(shape), _OF_UNITS, dtype=torch.int32).expand(*shape))
+
+
+def among_units(keys: Places | None) -> bool:
+    """Tell whether keys are units: see :func:`of_units`."""
+    return keys is not None and not varying(keys.of) and bool((compact(keys.of) == _OF_UNITS).all())
 
 
 def stepped(given: Places, moved: Any, axes: Sequence[int]) -> Places | None:
@@ -171,8 +184,9 @@ def joined(parts: Sequence[tuple[Places | None, Sequence[int]]], axis: int) -> P
 def agreed(parents: Sequence[Places], values: Sequence[Any] | None = None) -> Places | None:
     """Find the places of what was computed element by element: parents that know patches win, then named tokens.
 
-    Where some know each patch once and others do not (a coarser map laid out over it), the former win. None where those
-    that know most disagree. Padding takes the token to which it is added.
+    Where some know each patch once and others do not (a coarser map laid out over it), the former win, and of these
+    those that know most places (of a product with a sum of each row). None where those that know most disagree. Padding
+    takes the token to which it is added.
     """
     values = [each.of for each in parents] if values is None else values
     ranked = [(_rank(each), Places(value, each.grid)) for each, value in zip(parents, values)]
@@ -180,7 +194,8 @@ def agreed(parents: Sequence[Places], values: Sequence[Any] | None = None) -> Pl
     known = [places for rank, places in ranked if rank == best]
     joint = _merged(known, with_grid=best > 1) if known else None
     if joint is None and best > 1:
-        telling = [each for each in known if _patches_once(each)]
+        once = {index: compact(each.of).numel() for index, each in enumerate(known) if _patches_once(each)}
+        telling = [known[index] for index, n in once.items() if n == max(once.values())]
         joint = _merged(telling, with_grid=True) if telling else None
     return joint
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from netphys.recording.companions import Companion, Places, carried, numbered, renewed, varying
+from netphys.recording.places import of_units
 
 if TYPE_CHECKING:
     from netphys.recording.following import Call
@@ -37,6 +38,8 @@ def product(call: Call, output: Any) -> Companion:
         own = [wanted.index(letter) for letter in wanted if letter not in letters[row]]
         others = [rows[each] for each in found[1:]]
         columns = next((each for each in others if each and set(varying(each.of)) & set(own)), None)
+    if row is None and _weighs_units(known, letters, wanted):
+        columns = of_units(output.shape)
     stimuli = [carried(each.stimuli, own, wanted, output.shape) for each, own in zip(known, letters)]
     return Companion(
         _product_units(operands, known, letters, wanted, output, call.name == "scaled_dot_product_attention"),
@@ -44,6 +47,15 @@ def product(call: Call, output: Any) -> Companion:
         columns,
         next((each for each in stimuli if each is not None), None),
     )
+
+
+def _weighs_units(known: Sequence[Companion], letters: Sequence[str], wanted: str) -> bool:
+    """Tell whether rows and columns of a product are units of its factors, and what is summed over is none of them."""
+    if len(known) != 2 or any(each.units is None for each in known):
+        return False
+    changing = [{own[axis] for axis in varying(each.units)} for each, own in zip(known, letters)]
+    both = set(letters[0]) & set(letters[1])
+    return all(each - both for each in changing) and not any((each & both) - set(wanted) for each in changing)
 
 
 def _product_units(

@@ -219,3 +219,50 @@ def test_heads_that_botnet_folds_into_its_batch_make_its_output() -> None:
     assert np.allclose(made, output, atol=1e-5 * float(np.abs(output).max()))  # sums of 256 float32 products
     wrong = np.einsum("nhqk,nhdk->nhdq", weights[:, ::-1], heads).reshape(output.shape)
     assert not np.allclose(wrong, output, atol=1e-3 * float(np.abs(output).max()))  # control: heads exchanged
+
+
+class AmongChannels(nn.Module):
+    """Attention whose weights are between features: summed over tokens; or (control) the same between tokens."""
+
+    def __init__(self, *, fused: bool, among: bool = True) -> None:
+        super().__init__()
+        self.fused, self.among = fused, among
+        self.embed, self.qkv = nn.Conv2d(3, 6, 4, stride=4), nn.Linear(6, 18)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.embed(x).flatten(2).mT
+        q, k, v = self.qkv(tokens).reshape(len(x), -1, 3, 2, 3).permute(2, 0, 3, 1, 4)
+        if self.among:
+            q, k, v = q.mT, k.mT, v.mT
+        if self.fused:
+            return F.scaled_dot_product_attention(q, k, v)
+        return (F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT * 0.5).softmax(-1) @ v
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_attention_among_channels_is_not_taken_for_attention_among_tokens(fused: bool) -> None:
+    net = AmongChannels(fused=fused).eval()
+    table = {layer.name: layer for layer in probe_layers(as_network(net), torch.from_numpy(noise(3)))}
+    assert table["output:attention"].problem == "it is attention among channels, not tokens"
+    assert table["output:query"].dims == ("unit", "token") and table["output:query"].grid == (4, 4)
+    stimuli = netphys.StimulusSet.from_arrays(noise())
+    for keep in ("all", "cls", "patches"):
+        with pytest.raises(RecordingError, match="attention among channels, not tokens"):
+            netphys.record(net, stimuli, layers=["output:attention"], keep=keep, device="cpu")
+    control = AmongChannels(fused=fused, among=False).eval()
+    table = {layer.name: layer for layer in probe_layers(as_network(control), torch.from_numpy(noise(3)))}
+    weights = table["output:attention"]
+    assert not weights.problem and weights.dims == ("unit", "query", "key") and weights.arrangement.grid == (4, 4)
+
+
+@pytest.mark.parametrize("name", ["xcit_nano_12_p16_224", "edgenext_xx_small", "davit_tiny"])
+def test_networks_with_attention_among_channels(name: str) -> None:
+    timm = pytest.importorskip("timm")
+    options = {"edgenext_xx_small": {}, "davit_tiny": {"depths": (1, 1, 1, 1)}}.get(name, {"img_size": 64, "depth": 1})
+    images = torch.rand(3, 3, 64, 64)
+    table = probe_layers(as_network(timm.create_model(name, **options).eval()), images)
+    weights = [layer for layer in table if layer.kind == "attention"]
+    squares = [layer for layer in weights if "among channels" in layer.problem]
+    known = [layer for layer in weights if not layer.problem]
+    assert squares and all(layer.arrangement.tokens or "window" in layer.dims for layer in known)
+    assert len(squares) + len(known) == len(weights)

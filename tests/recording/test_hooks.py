@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.overrides import _get_current_function_mode_stack
 
 import netphys
-from netphys.errors import LayerNotFound
+from netphys.errors import LayerNotFound, RecordingError
 from netphys.networks import Network
 
 
@@ -303,3 +303,17 @@ def test_submodules_of_a_transformer_layer_answer_and_the_fused_path_is_back() -
         assert not torch.backends.mha.get_fastpath_enabled()  # as its owner had it
     finally:
         torch.backends.mha.set_fastpath_enabled(True)
+
+
+def test_scripted_modules_inside_and_as_the_network() -> None:
+    pair, x = torch.jit.script(nn.Sequential(nn.Linear(4, 4), nn.ReLU())), torch.rand(2, 4)
+    net = nn.Sequential(nn.Linear(4, 4), pair)
+    with netphys.hooks(net, "*") as tape:
+        out = net(x)
+    assert list(tape) == ["0", "1"] and torch.equal(tape["1"], out)
+    with netphys.hooks(pair, "output") as tape:
+        out = pair(x)
+    assert list(tape) == ["output"] and torch.equal(tape["output"], out)
+    said = "is scripted: of it only 'output' is seen, not 'all'"
+    with netphys.hooks(pair, "all"), pytest.raises(RecordingError, match=said):
+        pair(x)

@@ -323,3 +323,28 @@ def test_units_of_heads_are_numbered_head_by_head() -> None:
     raw = seen[-1]  # (n, head, token, feature)
     assert np.array_equal(recorded, raw.transpose(2, 3).flatten(1, 2).numpy())
     assert not np.array_equal(recorded, raw.permute(0, 3, 1, 2).flatten(1, 2).numpy())  # control: features, then heads
+
+
+class Doubles(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+
+def test_networks_with_scripted_modules_are_recorded() -> None:
+    pair = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU())
+    for inner in (torch.jit.script(Doubles()), torch.jit.script(pair)):
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), inner, nn.Conv2d(4, 2, 1)).eval()
+        images = np.random.default_rng(0).random((2, 3, 8, 8), np.float32)
+        recording = netphys.record(net, netphys.StimulusSet.from_arrays(images), layers="all", device="cpu")
+        assert [*recording.layers] == ["0", "1", "2"]
+        with torch.no_grad():
+            expected = inner(net[0](torch.from_numpy(images)))
+        np.testing.assert_array_equal(np.asarray(recording["1"]), expected.numpy())
+        grids = [layer.grid for layer in probe_layers(as_network(net), torch.rand(3, 3, 8, 8))]
+        assert grids == [(6, 6)] * 3
+
+
+def test_a_scripted_network_is_refused_in_one_line() -> None:
+    net = torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
+    with pytest.raises(RecordingError, match=r"^[^\n]*it is scripted, what happens inside is not seen[^\n]*$"):
+        probe_layers(as_network(net), torch.rand(3, 3, 8, 8))

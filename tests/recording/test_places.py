@@ -15,6 +15,7 @@ from netphys.recording import record
 from netphys.recording.keep.maps import as_map, units_first
 from netphys.recording.layers import Layer, probe_layers
 from netphys.recording.places import kind_of
+from netphys.stimuli import StimulusSet
 
 timm = pytest.importorskip("timm")
 ROWS, COLUMNS, SIDE = 4, 6, 4
@@ -217,7 +218,7 @@ def test_vision_transformers_of_timm(
 ) -> None:
     net = timm.create_model(name, **options)
     n_patches = grid[0] * grid[1]
-    assert len(before) == net.num_prefix_tokens or name.startswith("deit")  # what timm itself says
+    assert len(before) == net.num_prefix_tokens  # what timm itself says
     table = probed(net, noise(*size))
     blocks = [layer for layer in table.values() if layer.path.startswith("blocks.1") and "token" in layer.dims]
     assert {layer.arrangement.tokens for layer in blocks} == {(*before, *["patch"] * n_patches)}
@@ -270,5 +271,89 @@ def test_every_token_of_a_swin_is_known(name: str) -> None:
     weights = table["layers.1.blocks.1.attn:attention"]
     assert weights.dims == ("unit", "window", "query", "key") and weights.shape == (6, 6, 16, 16)
     assert table["layers.1"].grid == (8, 12)
+    grids = {"patch_embed": (16, 24), "layers.0": (16, 24), "layers.1": (8, 12), "norm": (8, 12), "head": (8, 12)}
     for layer in table.values():
-        assert layer.problem or layer.dims == ("unit",) or "key" in layer.dims or layer.grid is not None, layer
+        if not layer.problem and layer.dims != ("unit",) and "key" not in layer.dims:
+            inside = layer.path.startswith("layers.1.downsample") or not layer.path.startswith("layers.")
+            assert inside or layer.grid == grids[".".join(layer.path.split(".")[:2])], layer
+            assert layer.grid in grids.values() and layer.grid == layer.arrangement.grid, layer
+
+
+class InNoOrder(nn.Module):
+    """A map whose places are sorted by what is in them; what follows works on single positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.one, self.norm = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 1), nn.BatchNorm2d(5)
+        self.wide = nn.Conv2d(5, 2, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        return self.wide(self.norm(self.one(x.flatten(2).sort(-1)[0].view(x.shape))))
+
+
+class Generator(nn.Module):
+    """Noise becomes a map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.up, self.last = nn.Linear(10, 64), nn.ConvTranspose2d(4, 3, 4, 2, 1), nn.Conv2d(3, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.up(self.fc(x).view(-1, 4, 4, 4)))
+
+
+class BlocksAsUnits(nn.Module):
+    """Blocks of the image become channels; or (control for the input's order) the image comes with channels last."""
+
+    def __init__(self, *, last: bool) -> None:
+        super().__init__()
+        self.last, self.conv, self.one = last, nn.Conv2d(3 if last else 12, 5, 3), nn.Conv2d(5, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.last:
+            return self.one(self.conv(x.permute(0, 3, 1, 2)))
+        x = x.view(len(x), 3, x.shape[2] // 2, 2, x.shape[3] // 2, 2).permute(0, 3, 5, 1, 2, 4)
+        return self.one(self.conv(x.reshape(len(x), 12, *x.shape[-2:])))
+
+
+def test_what_is_not_known_to_be_a_map_has_no_grid() -> None:
+    table = probed(InNoOrder().eval(), noise(16, 24))
+    assert table["conv"].grid == (14, 22) and table["wide"].grid == (12, 20)  # 3 x 3 positions are neighbours
+    for name in ("one", "norm"):
+        assert table[name].grid is None and table[name].dims == ("unit", "window", "token"), name
+        assert table[name].shape == (5, 14, 22)
+    for keep in ("patches", "centre", "window?size=2"):
+        with pytest.raises(RecordingError, match="not known|is known"):
+            record(
+                InNoOrder().eval(),
+                StimulusSet.from_arrays(noise(16, 24).numpy()),
+                layers=["one"],
+                keep=keep,
+                device="cpu",
+            )
+
+
+def test_maps_are_made_of_noise_and_of_blocks_and_of_single_channels() -> None:
+    table = probed(Generator().eval(), torch.rand(3, 10))
+    assert [table[name].grid for name in ("fc", "up", "last")] == [None, (8, 8), (8, 8)]
+    for net, shape in ((BlocksAsUnits(last=False), (3, 3, 16, 24)), (BlocksAsUnits(last=True), (3, 8, 12, 3))):
+        table = probed(net.eval(), torch.rand(shape))
+        assert {layer.grid for layer in table.values()} == {(6, 10)}
+    table = probed(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2)), torch.rand(3, 1, 8, 12))
+    assert [layer.grid for layer in table.values()] == [(6, 10), (6, 10), (3, 5)]
+
+
+def test_patches_of_mobilevit_are_put_back_where_they_were() -> None:
+    net = timm.create_model("mobilevitv2_050").eval()
+    layer = probed(net, noise(64, 64))["stages.2.1.transformer.0.attn"]
+    assert layer.shape == (64, 4, 16) and layer.grid == (8, 8)
+    values = torch.arange(64.0).view(1, 1, 8, 8)  # as timm cuts patches of 2 x 2 out of the map
+    cut = values.reshape(1, 1, 4, 2, 4, 2).permute(0, 1, 3, 5, 2, 4).reshape(1, 1, 4, 16)
+    assert torch.equal(as_map(cut, layer), values)
+
+
+def test_positions_of_queries_and_keys_are_no_map() -> None:
+    table = probed(timm.create_model("convit_tiny", img_size=64, depth=1, local_up_to_layer=1).eval(), noise(64, 64))
+    odd = table["blocks.0.attn.pos_proj:softmax"]
+    assert odd.shape == (4, 16, 16) and odd.grid is None and "y" not in odd.dims
