@@ -345,6 +345,8 @@ def _makes_a_map(call: Call, output: Any) -> bool:
     A kernel that looks at neighbours along both axes takes them for rows and columns, also where it is given blocks of
     a map as channels; one of a single position may work on anything, unless nothing at all is known of its input.
     """
+    if call.name == "fold":
+        return output.ndim == 4
     own = call.of(call.first)
     blocks = own.places is not None and 1 in (axes := varying(own.places.of)) and bool({2, 3} & set(axes))
     if output.ndim != 4 or own.columns is not None or (own.places is not None and not blocks):

@@ -342,6 +342,8 @@ def test_maps_are_made_of_noise_and_of_blocks_and_of_single_channels() -> None:
         assert {layer.grid for layer in table.values()} == {(6, 10)}
     table = probed(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2)), torch.rand(3, 1, 8, 12))
     assert [layer.grid for layer in table.values()] == [(6, 10), (6, 10), (3, 5)]
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Unfold(2, stride=2), nn.Fold((6, 10), 2, stride=2), nn.Conv2d(4, 2, 1))
+    assert [layer.grid for layer in probed(net, noise(8, 12)).values()] == [(6, 10), (3, 5), (6, 10), (6, 10)]
 
 
 def test_patches_of_mobilevit_are_put_back_where_they_were() -> None:
