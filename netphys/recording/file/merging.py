@@ -30,6 +30,7 @@ from netphys.files import ensure_folder, locked, require_free, sweep_file
 from netphys.provenance import digest
 from netphys.recording.file.bfloat16 import Stored, storage_dtype
 from netphys.recording.file.entries import Entry
+from netphys.recording.file.joining import joined_columns, joined_measures
 from netphys.recording.file.reading import Recording, load_recording
 from netphys.recording.file.schema import (
     escape,
@@ -47,7 +48,6 @@ from netphys.recording.file.texts import read_contents
 
 __all__ = ["Missing", "merge_recordings", "missing_of"]
 
-_SUMS = {"epsilon", "epsilon_rms", "n_pairs", "n_stimuli"}  # of the error of a projection
 _OF_LAYERS_OR_STIMULI = ("layers", "metadata", "stimuli")  # of a plan: what may differ
 
 
@@ -138,7 +138,7 @@ def merge_recordings(
         if path.exists() and not force:
             raise RecordingError(f"{path} is there already; --force replaces it")
         ids, entries = _all_ids(parts), _all_entries(parts)
-        columns, rows = _all_columns(parts, ids), {each: row for row, each in enumerate(ids)}
+        columns, rows = joined_columns(parts, ids), {each: row for row, each in enumerate(ids)}
         for entry in entries:
             _require_whole(entry, parts, ids)
         header = _header(parts, entries, ids, columns, repeatable)
@@ -250,32 +250,13 @@ def _all_entries(parts: Sequence[_Part]) -> list[Entry]:
             first, where = found.setdefault(name, (entry, part.path))
             if replace(first, measured={}) != replace(entry, measured={}):
                 raise RecordingError(f"layer {name!r} is described otherwise in {part.path} than in {where}")
-    joined = [replace(entry, measured=_measured(name, parts)) for name, (entry, _) in found.items()]
+    joined = [
+        replace(
+            entry, measured=joined_measures([part.entries[name].measured for part in parts if name in part.entries])
+        )
+        for name, (entry, _) in found.items()
+    ]
     return sorted(joined, key=lambda each: each.index)
-
-
-def _measured(layer: str, parts: Sequence[_Part]) -> dict[str, Any]:
-    """Join what was measured on the way to parts of a layer.
-
-    What is the same in all parts stays. Of the errors of projections the largest is the largest of all, the root mean
-    square is over all pairs, numbers are summed, and the bound is the widest; other differences are said part by part.
-    """
-    found = [dict(part.entries[layer].measured) for part in parts if layer in part.entries]
-    found = [each for place, each in enumerate(found) if each not in found[:place]]
-    if len(found) == 1:
-        return found[0]
-    if not all(each.keys() >= _SUMS for each in found):
-        return {"of_parts": found}
-    pairs = [each["n_pairs"] for each in found]
-    squares = [n * (each["epsilon_rms"] or 0) ** 2 for n, each in zip(pairs, found)]
-    known = {key: value for key, value in found[0].items() if all(each.get(key) == value for each in found)}
-    return known | {
-        "epsilon": max((each["epsilon"] for each in found if each["epsilon"] is not None), default=None),
-        "epsilon_rms": (sum(squares) / sum(pairs)) ** 0.5 if sum(pairs) else None,
-        "n_pairs": sum(pairs),
-        "n_stimuli": sum(each["n_stimuli"] for each in found),
-        "bound": None if any(each.get("bound") is None for each in found) else max(each["bound"] for each in found),
-    }
 
 
 def _require_whole(entry: Entry, parts: Sequence[_Part], ids: Sequence[str]) -> None:
@@ -287,56 +268,6 @@ def _require_whole(entry: Entry, parts: Sequence[_Part], ids: Sequence[str]) -> 
             f"layer {entry.name!r} was not recorded to {len(gaps)} of {len(ids)} stimuli, first {gaps[0]!r}; "
             "merged recordings hold every layer of every stimulus"
         )
-
-
-# Metadata
-
-
-def _all_columns(parts: Sequence[_Part], ids: Sequence[str]) -> dict[str, np.ndarray]:
-    """Join the metadata by stimulus; what a part does not say is missing.
-
-    Raises
-    ------
-    RecordingError
-        If two parts say other things of a stimulus, or of a column.
-    """
-    found: dict[str, np.ndarray] = {"stimulus_id": np.array(list(ids), dtype=object)}
-    row = {each: place for place, each in enumerate(ids)}
-    for name in dict.fromkeys(name for part in parts for name in part.columns if name != "stimulus_id"):
-        having = [part for part in parts if name in part.columns]
-        kinds = {part.columns[name].dtype for part in having}
-        if kinds and all(each.kind in "iuf" for each in kinds) and len(kinds) > 1 and _exact(having, name):
-            kinds = {np.dtype(np.float64)}
-        if len(kinds) > 1:
-            raise RecordingError(f"column {name!r} of the metadata is of another kind in {having[-1].path}")
-        values: list[Any] = [None] * len(ids)
-        said = np.zeros(len(ids), dtype=bool)
-        for part in having:
-            for stimulus, value in zip(part.ids, part.columns[name].tolist()):
-                place = row[stimulus]
-                if said[place] and not (values[place] == value or (values[place] != values[place] and value != value)):
-                    raise RecordingError(f"{part.path} says other {name!r} of stimulus {stimulus!r} than another part")
-                values[place], said[place] = value, True
-        found[name] = _column(name, values, said, kinds.pop())
-    return found
-
-
-def _exact(parts: Sequence[_Part], name: str) -> bool:
-    """Tell whether the numbers of a column are the same as floats."""
-    columns = [part.columns[name] for part in parts]
-    return all(each.dtype.kind == "f" or [int(x) for x in each.astype(np.float64)] == each.tolist() for each in columns)
-
-
-def _column(name: str, values: list[Any], said: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Make a column; whole numbers and booleans with gaps become floats, as where metadata are first kept."""
-    if dtype.kind == "O" or said.all():
-        return np.array(values, dtype=dtype)
-    filled = [value if known else np.nan for value, known in zip(values, said)]
-    if any(int(float(value)) != value for value, known in zip(values, said) if known and isinstance(value, int)):
-        raise RecordingError(
-            f"column {name!r} of the metadata has whole numbers that no float holds, and not all parts have it"
-        )
-    return np.array(filled, dtype=dtype if dtype.kind == "f" else np.float64)
 
 
 # What the whole says of itself
