@@ -370,6 +370,8 @@ class Refuses:
 
     def open(self, *_: Any) -> None: ...
 
+    def close(self) -> None: ...
+
     def state_dict(self) -> dict[str, np.ndarray]:
         return {}
 

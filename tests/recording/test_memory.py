@@ -37,6 +37,9 @@ def slope(notes: list[float]) -> tuple[float, float]:
     return float(steps.mean() - half), float(steps.mean() + half)
 
 
+_LITTLE = 0.1  # MiB a note of a short run, that Python itself may take; a list takes .33
+
+
 class Notes:
     """A sink that notes resident memory every so many stimuli."""
 
@@ -108,12 +111,12 @@ def _check(how: str, n: int, every: int, into: Path) -> tuple[float, float]:
 
 def test_a_short_recording_does_not_grow(tmp_path: Path) -> None:
     low, high = _check("recorded", 2048, 32, tmp_path / "rec.h5")
-    assert low <= 0 <= high, (low, high)
+    assert high < _LITTLE, (low, high)
 
 
 def test_a_recorder_that_keeps_a_list_is_seen_to_grow(tmp_path: Path) -> None:
     low, high = _check("listed", 2048, 32, tmp_path)
-    assert 0 < low < high
+    assert _LITTLE < low < high
 
 
 @pytest.mark.slow

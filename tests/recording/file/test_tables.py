@@ -122,11 +122,15 @@ def test_files_made_before_have_only_ids(tmp_path: Path) -> None:
     path = recorded(tmp_path / "rec.h5").path
     with h5py.File(path, "r+") as file:
         del file["stimuli"]
+    with pytest.raises(RecordingError, match="what it says of itself is not what was written"):
+        load_recording(path)  # a table that was taken away is seen
+    with h5py.File(path, "r+") as file:
+        del file.attrs["sha256"]  # as files were made before
     old = load_recording(path)
     assert list(old.metadata.columns) == ["stimulus_id"]
     assert old.select(stimuli=["a"]).metadata["stimulus_id"].tolist() == ["a"]
-    with pytest.raises(RecordingError, match="what it says of itself is not what was written"):
-        verify(path)  # a table that was taken away is seen
+    with pytest.raises(RecordingError):
+        verify(path)
 
 
 def _other_ids(group: h5py.Group) -> None:
@@ -176,7 +180,7 @@ def test_a_damaged_table_is_one_line(tmp_path: Path, damage: Any) -> None:
     path = recorded(tmp_path / "rec.h5").path
     with h5py.File(path, "r+") as file:
         damage(file["stimuli"])
-    with pytest.raises(RecordingError, match="record it again|claims") as caught:
+    with pytest.raises(RecordingError, match="record it again|claims|what it says of itself is not what was written") as caught:
         load_recording(path).metadata  # noqa: B018 - it reads the file
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
     with pytest.raises(RecordingError):
