@@ -180,7 +180,9 @@ def test_a_damaged_table_is_one_line(tmp_path: Path, damage: Any) -> None:
     path = recorded(tmp_path / "rec.h5").path
     with h5py.File(path, "r+") as file:
         damage(file["stimuli"])
-    with pytest.raises(RecordingError, match="record it again|claims|what it says of itself is not what was written") as caught:
+    with pytest.raises(
+        RecordingError, match="record it again|claims|what it says of itself is not what was written"
+    ) as caught:
         load_recording(path).metadata  # noqa: B018 - it reads the file
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
     with pytest.raises(RecordingError):
