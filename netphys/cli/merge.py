@@ -23,13 +23,13 @@ def add(commands: Any) -> None:
     parser = command(commands, "merge", _run, about=_ABOUT, example=_EXAMPLE)
     parser.add_argument("recordings", nargs="+", metavar="REC.h5", help="recordings of one network")
     parser.add_argument("--out", required=True, metavar="REC.h5", help="the merged recording's file")
-    parser.add_argument("--compression", choices=("gzip", "lzf"), help="compress chunks (default: not)")
+    parser.add_argument("--compress", metavar="gzip|lzf", help="compress the file, without loss")
     parser.add_argument("--force", action="store_true", help="replace a file of that name, which may be a part")
 
 
 def _run(options: argparse.Namespace) -> None:
     from netphys.recording.file.merging import merge_recordings
 
-    made = merge_recordings(options.recordings, into=options.out, force=options.force, compression=options.compression)
+    made = merge_recordings(options.recordings, into=options.out, force=options.force, compression=options.compress)
     say(repr(made))
     sys.stdout.write(f"{options.out}\n")

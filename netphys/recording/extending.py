@@ -28,7 +28,7 @@ from netphys.recording.file.reading import Recording, load_recording
 from netphys.recording.file.schema import opened, read_schema
 from netphys.recording.file.texts import read_contents
 from netphys.recording.gradients import SUFFIX
-from netphys.recording.into_file import Job, contents_of, held, into_file
+from netphys.recording.into_file import Job, held, into_file
 from netphys.recording.passing import Pass
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _require_alike(run: Pass, path: Path, header: Any, there: Sequence[str]) -> 
         raise RecordingError(f"{path} was made with other {', '.join(differing)} and cannot be extended")
     with opened(path) as file:
         known = dict(zip(there, read_contents(path, file, len(there))))
-    shown = dict(zip(run.stimuli.ids, json.loads(json.dumps(list(contents_of(run))))))
+    shown = dict(zip(run.stimuli.ids, json.loads(json.dumps(run.stimuli.contents))))
     for name in there:
         if name in shown and shown[name] != known.get(name):
             raise RecordingError(f"stimulus {name!r} is another than that of {path}, which cannot be extended")

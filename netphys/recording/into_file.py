@@ -7,6 +7,7 @@ of them, ends all; the same command then goes on with the shards that are there,
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
 
     from netphys.ranks import Ranks
 
-__all__ = ["Job", "contents_of", "held", "into_file", "packed"]
+__all__ = ["Job", "held", "into_file", "packed"]
+
+
+_ADDED = {"layers", "stimuli", "metadata"}  # of a plan: what a recording can be extended by
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def _is_finished(job: Job) -> bool:
     """Tell whether the recording is there already; else make room for it."""
     run, path, partial, sinks, force = job.run, job.path, job.partial, job.sinks, job.force
     sweep_file(path)
-    if path.exists() and _is_same(path, recording_digest(run.plan), force, read=not sinks) and not sinks:
+    if path.exists() and _is_same(path, run.plan, force, read=not sinks) and not sinks:
         if sharding.agrees(partial, job.begun) or not (partial / "plan.json").exists():
             sharding.remove_shards(partial)  # a kill between the rename and the removal leaves it
         return True
@@ -223,14 +227,8 @@ def _pack(job: Job, shards: sharding.Shards) -> None:
 def packed(path: Path, run: Pass, shards: sharding.Shards, found: Mapping[str, Any], compression: str | None) -> None:
     """Pack complete shards of a pass into its file, with what was `found` out of each layer on the way."""
     fields = field_facts(run.network, run.stimuli, run.layers)
-    header = {**run.header(), "plan": run.plan, "contents": contents_of(run), "measured": found, "fields": fields}
+    header = {**run.header(), "plan": run.plan, "contents": run.stimuli.contents, "measured": found, "fields": fields}
     pack(path, shards, run.layers, run.keep, run.columns, header, compression=compression)
-
-
-def contents_of(run: Pass) -> Sequence[Any]:
-    """Return what the digest of the stimuli is made of, beside their ids: with it recordings are merged."""
-    stimuli = run.stimuli
-    return stimuli._source.digests(stimuli._rows)
 
 
 def _spans(indices: Sequence[int], cut: sharding.Cut) -> Iterator[range]:
@@ -252,8 +250,19 @@ def _goes_on(job: Job) -> bool:
     return True
 
 
-def _is_same(path: Path, wanted: str, force: bool, *, read: bool) -> bool:
+def _how_other(plan: Mapping[str, Any], header: Mapping[str, Any]) -> str:
+    """Say how a recording that is in the way differs, and what may be done."""
+    begun = header.get("plan")
+    differing = sharding.differences(json.loads(json.dumps(plan)), begun) if isinstance(begun, dict) else []
+    if not differing:  # merged of parts, or made before plans were kept
+        return f"of {header['network']}); --force replaces it"
+    adds = ", --extend adds to it" if set(differing) <= _ADDED else ""
+    return f"of {header['network']}, with other {', '.join(differing)}); --force replaces it{adds}"
+
+
+def _is_same(path: Path, plan: Mapping[str, Any], force: bool, *, read: bool) -> bool:
     """Tell whether a file holds the wanted recording, `read` and found whole; another one is in the way."""
+    wanted = recording_digest(plan)
     try:
         header = read_header(path)
         if header["digest"] == wanted and read:
@@ -263,5 +272,5 @@ def _is_same(path: Path, wanted: str, force: bool, *, read: bool) -> bool:
             return False
         raise RecordingError(f"{path} is in the way ({error}); --force replaces it") from None
     if header["digest"] != wanted and not force:
-        raise RecordingError(f"{path} holds another recording (of {header['network']}); --force replaces it")
+        raise RecordingError(f"{path} holds another recording ({_how_other(plan, header)}")
     return bool(header["digest"] == wanted)

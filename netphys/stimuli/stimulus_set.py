@@ -263,8 +263,13 @@ class StimulusSet:
     def digest(self) -> str:
         """Digest of what is shown, in order: ids with pixels (or with the recipe of generated stimuli)."""
         if self._digest is None:
-            self._digest = digest(list(zip(self.ids, self._source.digests(self._rows))))
+            self._digest = digest(list(zip(self.ids, self.contents)))
         return self._digest
+
+    @property
+    def contents(self) -> list[Any]:
+        """What the digest is made of beside ids, one value a stimulus: digests of pixels, or recipes."""
+        return self._source.digests(self._rows)
 
     @property
     def targets(self) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def test_stimuli_and_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_merge_and_info(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parts = [_record(tmp_path / "a.h5", ["energy"]), _record(tmp_path / "b.h5", ["simple"])]
     out = tmp_path / "c.h5"
-    assert main(["merge", *map(str, parts), "--out", str(out), "--compression", "lzf"]) == 0
+    assert main(["merge", *map(str, parts), "--out", str(out), "--compress", "lzf"]) == 0
     said = capsys.readouterr()
     assert said.out == f"{out}\n" and "2 layers x 5 stimuli" in said.err
     assert main(["info", str(out)]) == 0

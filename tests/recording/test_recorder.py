@@ -251,7 +251,8 @@ def test_the_same_recording_is_not_made_twice_and_another_is_in_the_way(tmp_path
     calls.clear()
     netphys.record(net, shown, layers="3", into=path)
     assert calls["3"] == 1 and path.stat().st_mtime_ns == before.st_mtime_ns  # the probing forward alone
-    with pytest.raises(RecordingError, match=r"rec.h5 holds another recording \(of Sequential\); --force replaces it"):
+    said = r"rec.h5 holds another recording \(of Sequential, with other layers\); --force replaces it, --extend adds"
+    with pytest.raises(RecordingError, match=said):
         netphys.record(net, shown, layers="2", into=path)
     assert netphys.record(net, shown, layers="2", into=path, force=True).layers == ("2",)
     path.write_text("no recording")

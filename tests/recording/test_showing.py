@@ -125,7 +125,7 @@ def test_a_network_may_prepare_its_fields_itself() -> None:
 
 def test_errors() -> None:
     stimuli, _ = _stimuli(3, left=(3, 8, 8), sound=(4,))
-    with pytest.raises(StimulusError, match="Both looks at 'lefft', which pairs does not have; near: 'left'|lefft"):
+    with pytest.raises(StimulusError, match="Both looks at 'lefft', which pairs does not have; near: 'left'"):
         netphys.record(Network(Both(), fields=("lefft", "left")), stimuli, layers="eye")
     for fields in ((), "image"):
         with pytest.raises(OptionError, match="a tuple of at least one name of a field"):
