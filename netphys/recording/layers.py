@@ -113,10 +113,10 @@ def probe_layers(network: Network, values: Any, device: Any = "cpu") -> list[Lay
             tap.run(*inputs)
         except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
             shape = ", ".join(str(tuple(each.shape[1:])) for each in inputs)
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise RecordingError(
-                f"{network.name} cannot look at images of {shape} ({reason[0]}); ?resize=224 in its address may help"
-            ) from error
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            several = "positional argument" in reason  # it is given other fields than it looks at
+            hint = "?fields=left,right in its address says what it looks at" if several else "?resize=224 may help"
+            raise RecordingError(f"{network.name} cannot look at images of {shape} ({reason}); {hint}") from error
         changed = state.restore()
     if changed:
         log.warning(

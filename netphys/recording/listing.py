@@ -170,7 +170,9 @@ def _example(network: Network, stimuli: StimulusSet | None) -> tuple[Any, ...]:
     if stimuli is not None:
         return shown(network, stimuli, [0] * N_PROBE)
     if network.fields != ("image",):
-        raise OptionError(f"{network.name} looks at {', '.join(network.fields)}; give stimuli that have them")
+        raise OptionError(
+            f"{network.name} looks at {', '.join(network.fields)}; give stimuli (--stimuli) that have them"
+        )
     side: Sequence[int] = (_DEFAULT_SIDE, _DEFAULT_SIDE)
     if isinstance(network.preprocess, Preprocess):
         side = network.preprocess.output_size((_DEFAULT_SIDE, _DEFAULT_SIDE))

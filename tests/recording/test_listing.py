@@ -125,7 +125,7 @@ def test_without_receptive_fields_no_further_forward_is_run() -> None:
 
 def test_a_network_of_several_fields_is_shown_stimuli_that_have_them() -> None:
     network = Network(nn.Identity(), fields=("left", "right"))
-    with pytest.raises(OptionError, match="Identity looks at left, right; give stimuli that have them"):
+    with pytest.raises(OptionError, match="Identity looks at left, right; give stimuli .--stimuli. that have them"):
         layers(network)
 
 

@@ -135,3 +135,9 @@ def test_errors() -> None:
 def test_batches_are_filled_up_with_the_last_stimulus() -> None:
     first, second = padded((torch.arange(3.0), torch.arange(6.0).reshape(3, 2)), 5)
     assert first.tolist() == [0, 1, 2, 2, 2] and second[3:].tolist() == [[4, 5], [4, 5]]
+
+
+def test_a_network_that_is_given_too_little_says_what_helps() -> None:
+    stimuli, _ = _stimuli(2, image=(3, 8, 8))
+    with pytest.raises(RecordingError, match=r"\?fields=left,right in its address says what it looks at"):
+        netphys.record(Both(), stimuli, layers="eye")
