@@ -48,7 +48,7 @@ class Buffers:
         self._keep, self._dtype = keep, dtype
         self._unplaced = {each.name for each in layers} if as_computed else set()
         self._layers = {each.name: each for each in layers}
-        self._arrays = {each.name: np.empty((n_rows, *keep.shape(each)), storage_dtype(dtype)) for each in layers}
+        self._arrays = {each.name: _empty((n_rows, *keep.shape(each)), storage_dtype(dtype)) for each in layers}
         self._rows = {name: as_torch(array, dtype) for name, array in self._arrays.items()}
         self._copier: Copier | None = None
 
@@ -73,7 +73,7 @@ class Buffers:
         order = [0, *sorted(range(1, values.ndim), key=values.stride, reverse=True)]
         if order != list(range(values.ndim)):
             given = self._arrays[layer]
-            array = np.empty([given.shape[axis] for axis in order], given.dtype).transpose(np.argsort(order))
+            array = _empty([given.shape[axis] for axis in order], given.dtype).transpose(np.argsort(order))
             self._arrays[layer], self._rows[layer] = array, as_torch(array, self._dtype)
 
     def finish(self) -> None:
@@ -163,6 +163,14 @@ def _overflow_check(layer: str, stored: torch.Tensor, values: torch.Tensor) -> C
         return lambda: check_overflow(layer, stored, lambda: int(values.isinf().sum()))
     counted = values.isinf().sum()
     return lambda: check_overflow(layer, stored, lambda: int(counted))
+
+
+def _empty(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+    """Allocate an array as torch does: numpy asks for huge pages, whose first touch can cost five times more."""
+    import torch
+
+    n_bytes = int(np.prod(shape)) * dtype.itemsize
+    return torch.empty(n_bytes, dtype=torch.uint8).numpy().view(dtype).reshape(shape)
 
 
 def _is_narrower(stored: torch.Tensor, values: torch.Tensor) -> bool:
