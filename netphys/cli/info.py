@@ -200,7 +200,7 @@ def _scores(path: Path) -> dict[str, Any]:
 
 def _table(path: Path) -> dict[str, Any] | None:
     """Describe a tidy frame, or a CSV of stimuli as ``--ids`` takes it; None if it is something else."""
-    from netphys.neural.ids import read_rows
+    from netphys.neural.files.ids import read_rows
     from netphys.scores import COLUMNS
 
     header, *rows = read_rows(path)

@@ -6,13 +6,14 @@ heavy is imported until a file is read.
 
 from __future__ import annotations
 
-from netphys.neural.assemblies import average_repetitions, read_assembly, write_assembly
-from netphys.neural.cortex import simulate_cortex, true_responses
+from netphys.neural.averaging import average_repetitions
+from netphys.neural.cortex.law import simulate_cortex, true_responses
+from netphys.neural.cortex.v1 import v1_features
 from netphys.neural.data import NeuralData
 from netphys.neural.describing import describe_file
-from netphys.neural.ids import read_ids
+from netphys.neural.files.ids import read_ids
+from netphys.neural.files.netcdf import read_assembly, write_assembly
 from netphys.neural.loading import load_neural
-from netphys.neural.v1 import v1_features
 
 __all__ = [
     "NeuralData",

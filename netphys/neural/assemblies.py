@@ -1,175 +1,37 @@
-"""Assemblies: responses with BrainIO's names, read from and written to netCDF, and averaged over repetitions.
+"""What an assembly is: ``xarray.DataArray``, presentation x neuroid [x time_bin], flat coordinates, BrainIO's names.
 
-An assembly is an ``xarray.DataArray`` with dims presentation x neuroid [x time_bin] and flat coordinates: presentation
-has ``stimulus_id`` (older files: ``image_id``) and ``repetition``, neuroid has ``neuroid_id``, ``animal``, ``region``
-(definitions: neural data, 1.1 and 1.2).
+Presentation has ``stimulus_id`` (older files: ``image_id``) and ``repetition``; neuroid has ``neuroid_id``, ``animal``,
+``region``, ``session``; time_bin has ``time_bin_start`` and ``time_bin_end`` in ms from the onset of the stimulus
+(definitions: neural data, 1.1 and 1.2). Behaviour has choices in the place of neuroids.
 """
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netphys.errors import NeuralDataError, near
-from netphys.files import committing, ensure_folder, require_free
-from netphys.guards import guarded_hdf5, is_hdf5, require_claim, translating
-from netphys.provenance import array_digest, provenance
 
 if TYPE_CHECKING:
     import xarray as xr
-    from jaxtyping import Float
 
 __all__ = [
-    "average_repetitions",
+    "BEHAVIOUR_DIMS",
+    "DIMS",
+    "PSEUDO",
+    "as_text",
     "first_presentations",
-    "opened_netcdf",
-    "read_assembly",
+    "repetitions_of",
     "require_assembly",
-    "write_assembly",
+    "unique_values",
 ]
 
-_COORDINATE_BYTES = 8 << 20  # room for coordinates; HDF5 crashes the process when a disk is full
-_DIMS = ("presentation", "neuroid")
+DIMS = ("presentation", "neuroid")
+BEHAVIOUR_DIMS = ("presentation", "choice")
+PSEUDO = "pseudo_population"  # attribute, 1 where neuroids were not recorded together: trials of two are then unrelated
 _REQUIRED = {"presentation": "stimulus_id", "neuroid": "neuroid_id"}
-_NETCDF3 = (b"CDF\x01", b"CDF\x02")  # classic and 64-bit offset
-
-
-def read_assembly(
-    path: Path | str, *, variable: str | None = None, group: str | None = None, dims: tuple[str, str] = _DIMS
-) -> xr.DataArray:
-    """Read an assembly from a BrainIO netCDF file, version 3 or 4.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    variable : str, optional
-        Which data variable; needed only where several have the dims.
-    group : str, optional
-        A group of a netCDF4 file.
-    dims : (str, str)
-        The first two dims: presentation x neuroid of neurons (default), presentation x choice of behaviour.
-
-    Returns
-    -------
-    xarray.DataArray
-        In memory, with flat coordinates, text as str, ``image_id`` renamed to ``stimulus_id``; a ``time_bin`` of
-        length 1 is squeezed. Numbers keep their dtype.
-
-    Raises
-    ------
-    NeuralDataError
-        If it is no such file.
-    """
-    path = Path(path)
-    with opened_netcdf(path, group) as dataset:
-        return _assembly_of(path, dataset.load(), variable, dims)
-
-
-@contextmanager
-def opened_netcdf(path: Path, group: str | None = None) -> Iterator[xr.Dataset]:
-    """Open a netCDF file of version 3 or 4, its numbers not yet read, after seeing that its claims are honest.
-
-    Raises
-    ------
-    NeuralDataError
-        If it is no netCDF file, damaged, or claims or points to what is not in it.
-    """
-    with path.open("rb") as file:
-        magic = file.read(4)
-    if magic in _NETCDF3:
-        opening = _opened_netcdf3
-    elif is_hdf5(path):
-        opening = _opened_netcdf4
-    else:
-        raise NeuralDataError(f"{path} is no netCDF file (it begins with {magic!r}); fetch it again or mend its suffix")
-    with translating(path, "netCDF"), opening(path, group) as dataset:
-        yield dataset
-
-
-def write_assembly(assembly: xr.DataArray, path: Path | str) -> Path:
-    """Write an assembly as netCDF4 with BrainIO's names, whole or not at all.
-
-    Parameters
-    ----------
-    assembly : xarray.DataArray (presentation, neuroid[, time_bin])
-        A MultiIndex is written as the flat coordinates that it is made of.
-    path : Path
-        Where the file will be.
-
-    Returns
-    -------
-    Path
-        `path`. The file holds the variable ``data``; attributes stand at the dataset, with a record ``netphys`` of
-        what wrote it.
-    """
-    require_assembly(assembly, what="the assembly")
-    indexed = {str(dim) for dim in assembly.dims if getattr(assembly.indexes.get(dim), "nlevels", 1) > 1}
-    flat = assembly.reset_index(sorted(indexed)) if indexed else assembly
-    flat = flat.transpose(*[dim for dim in (*_DIMS, "time_bin") if dim in flat.dims])
-    dataset = flat.drop_attrs().to_dataset(name="data")
-    record = provenance("neural.write_assembly", {}, {"assembly": array_digest(flat.values)})
-    attrs = {str(key): value for key, value in assembly.attrs.items() if value is not None and key != "netphys"}
-    dataset.attrs = {**attrs, "netphys": json.dumps(record, sort_keys=True)}
-    encoding = {str(name): {"_FillValue": None} for name in dataset.variables}
-    folder = ensure_folder(Path(path).parent)
-    require_free(folder, flat.nbytes + _COORDINATE_BYTES, what=f"the assembly {Path(path).name}")
-    with committing(path) as temporary:
-        try:
-            dataset.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
-        except (TypeError, ValueError) as error:
-            raise NeuralDataError(
-                f"the assembly cannot be written to {path}: {str(error).splitlines()[0][:120]}; "
-                "coordinates and attributes are numbers and text"
-            ) from error
-    return Path(path)
-
-
-def average_repetitions(
-    assembly: xr.DataArray,
-) -> tuple[tuple[str, ...], Float[np.ndarray, "stimulus neuroid"]]:
-    """Average the presentations of each stimulus, over those that are there.
-
-    Parameters
-    ----------
-    assembly : xarray.DataArray (presentation, neuroid)
-        NaN: no presentation.
-
-    Returns
-    -------
-    (tuple of str, float64 (stimulus, neuroid))
-        Ids in the order of their first presentation, and means; NaN where a neuroid was never shown a stimulus.
-
-    Raises
-    ------
-    NeuralDataError
-        If there are several time bins, or no ``stimulus_id``.
-
-    Notes
-    -----
-    Presentations are grouped by ``stimulus_id`` only; grouping by all coordinates but ``repetition`` would split a
-    stimulus in two where any other coordinate differs between repetitions (definitions: neural data, 1.5).
-    """
-    require_assembly(assembly, what="the assembly")
-    if "time_bin" in assembly.dims:
-        raise NeuralDataError(
-            f"the assembly has {assembly.sizes['time_bin']} time bins; choose one, assembly.isel(time_bin=0), "
-            "or average them"
-        )
-    ids, codes = first_presentations(assembly["stimulus_id"].values)
-    values = assembly.transpose(*_DIMS).values.astype(np.float64)
-    order = np.argsort(codes, kind="stable")
-    starts = np.searchsorted(codes[order], np.arange(len(ids)))
-    there = ~np.isnan(values)
-    sums = np.add.reduceat(np.where(there, values, 0.0)[order], starts, axis=0)
-    counts = np.add.reduceat(there[order].astype(np.int64), starts, axis=0)
-    return ids, np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
 
 
 def first_presentations(stimulus_ids: Sequence[Any] | np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
@@ -179,7 +41,24 @@ def first_presentations(stimulus_ids: Sequence[Any] | np.ndarray) -> tuple[tuple
     return tuple(row), codes
 
 
-def require_assembly(assembly: xr.DataArray, *, what: str, dims: tuple[str, str] = _DIMS) -> None:
+def repetitions_of(stimulus_ids: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """Count, for every presentation, how often its stimulus was shown before: 0, 1, 2, ... (int64)."""
+    _, codes = first_presentations(stimulus_ids)
+    order = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[order], codes[order])
+    out = np.empty(len(codes), dtype=np.int64)
+    out[order] = np.arange(len(codes)) - starts
+    return out
+
+
+def unique_values(assembly: xr.DataArray, coordinate: str) -> tuple[str, ...]:
+    """Values of a coordinate as str, in the order of first appearance; () where there is none."""
+    if coordinate not in assembly.coords:
+        return ()
+    return tuple(dict.fromkeys(str(each) for each in np.atleast_1d(assembly[coordinate].values).tolist()))
+
+
+def require_assembly(assembly: xr.DataArray, *, what: str, dims: tuple[str, str] = DIMS) -> None:
     """Refuse what has not the dims and coordinates of an assembly, saying which it lacks."""
     allowed = {*dims, "time_bin"}
     if not set(dims) <= set(assembly.dims) or not set(assembly.dims) <= allowed:
@@ -196,83 +75,7 @@ def require_assembly(assembly: xr.DataArray, *, what: str, dims: tuple[str, str]
         raise NeuralDataError(f"{what} holds {assembly.dtype}; responses are real numbers")
 
 
-@contextmanager
-def _opened_netcdf3(path: Path, group: str | None) -> Iterator[xr.Dataset]:
-    """Open a netCDF3 file after comparing what its header claims with its size."""
-    if group is not None:
-        raise NeuralDataError(f"{path} is netCDF3, which has no groups; leave group= out")
-    import xarray as xr
-
-    stored = path.stat().st_size
-    require_claim(path, "the file", claimed=stored, stored=stored)
-    # from memory: scipy would map the file, and a map outlives an error with a warning of its own
-    with xr.open_dataset(io.BytesIO(path.read_bytes()), engine="scipy", decode_cf=False) as raw:
-        claimed = sum(int(each.nbytes) for each in raw.variables.values())
-        if claimed > stored:
-            raise NeuralDataError(
-                f"{path} claims {claimed} bytes of data and has {stored}; it is truncated: fetch it again"
-            )
-        yield xr.decode_cf(raw)
-
-
-@contextmanager
-def _opened_netcdf4(path: Path, group: str | None) -> Iterator[xr.Dataset]:
-    """Open a netCDF4 file, or a group of it, after seeing that it points nowhere but into itself."""
-    import xarray as xr
-
-    with guarded_hdf5(path) as file:
-        groups = [name for name in file if hasattr(file[name], "keys")]
-        if group is not None and group.strip("/") not in file:
-            raise NeuralDataError(f"{path} has no group {group!r}{near(group, groups)}")
-    with xr.open_dataset(path, engine="h5netcdf", group=group) as opened:
-        yield opened
-
-
-def _assembly_of(path: Path, dataset: xr.Dataset, variable: str | None, dims: tuple[str, str]) -> xr.DataArray:
-    """Take the assembly out of a loaded dataset, with the names and types of ours."""
-    axes = {*dims, "time_bin"}
-    loose = [name for name, each in dataset.data_vars.items() if len(each.dims) == 1 and each.dims[0] in axes]
-    if set(loose) != set(dataset.data_vars):  # coordinates that lack netCDF's attribute "coordinates"
-        dataset = dataset.set_coords(loose)
-    array = _main_variable(path, dataset, variable, dims)
-    order = [*dims, *(["time_bin"] if "time_bin" in array.dims else [])]
-    require_dims = set(array.dims) == set(order)
-    if not require_dims:
-        raise NeuralDataError(
-            f"{path} has dims {' x '.join(map(str, array.dims))}; an assembly has {' x '.join(order)}"
-        )
-    array = array.transpose(*order)
-    if array.sizes.get("time_bin") == 1:
-        array = array.squeeze("time_bin")
-    if "stimulus_id" not in array.coords and "image_id" in array.coords:
-        array = array.rename(image_id="stimulus_id")
-    texts = [name for name, each in array.coords.items() if each.dtype.kind in "SO" or name == "stimulus_id"]
-    array = array.assign_coords({name: (array[name].dims, _as_text(array[name].values)) for name in texts})
-    array.attrs = {**dataset.attrs, **array.attrs}
-    array.encoding = {}
-    for coordinate in array.coords.values():
-        coordinate.encoding = {}
-    require_assembly(array, what=str(path), dims=dims)
-    return array
-
-
-def _main_variable(path: Path, dataset: xr.Dataset, variable: str | None, dims: tuple[str, str]) -> xr.DataArray:
-    """Choose the data variable: the one named, or the only one with both dims."""
-    names = [str(name) for name in dataset.data_vars]
-    if variable is not None:
-        if variable not in names:
-            raise NeuralDataError(f"{path} has no variable {variable!r}{near(variable, names)}")
-        return dataset[variable]
-    fitting = [name for name in names if set(dims) <= set(dataset[name].dims)]
-    if len(fitting) == 1:
-        return dataset[fitting[0]]
-    listed = "; ".join(f"{name} ({' x '.join(map(str, dataset[name].dims))})" for name in names[:20]) or "nothing"
-    if fitting:
-        raise NeuralDataError(f"{path} holds several assemblies; name one by ?variable=NAME: {listed}")
-    raise NeuralDataError(f"{path} holds no assembly ({' x '.join(dims)} [x time_bin]); it holds: {listed}")
-
-
-def _as_text(values: np.ndarray) -> np.ndarray:
+def as_text(values: np.ndarray) -> np.ndarray:
     """Bytes, objects and numbers as str."""
     flat = [each.decode() if isinstance(each, bytes) else str(each) for each in values.reshape(-1).tolist()]
     return np.array(flat, dtype=str).reshape(values.shape)

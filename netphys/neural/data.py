@@ -26,13 +26,14 @@ class NeuralData:
 
     Attributes
     ----------
-    kind : {"rdms", "assembly"}
-        ``"rdms"``: `dissimilarities` is filled; ``"assembly"``: `assembly` is.
+    kind : {"rdms", "assembly", "behaviour"}
+        ``"rdms"``: `dissimilarities` is filled; ``"assembly"``: `assembly` is, presentation x neuroid;
+        ``"behaviour"``: `assembly` is, presentation x choice (probabilities, or 1 at the choice that was made).
     stimulus_ids : tuple of str
         The stimuli: of the RDMs' rows in order, of an assembly in the order of their first presentation.
     subjects : tuple of str
         Animals or persons: one a row of `dissimilarities`; of an assembly those of its coordinate ``animal``
-        (empty where it has none).
+        (of behaviour ``subject``); empty where it has none.
     region : str
         ``"V1" "V2" "V4" "IT"`` or what the data say; ``""`` where nobody said.
     name : str
@@ -41,13 +42,13 @@ class NeuralData:
         Where the data come from and how they were joined to the stimuli, as a sentence.
     dissimilarities : float64 (subject, pair), or None
         Upper triangles in row order (0,1), (0,2), ...; in the file's own units.
-    assembly : xarray.DataArray (presentation, neuroid), or None
+    assembly : xarray.DataArray (presentation, neuroid[, time_bin]), or None
         Flat coordinates with BrainIO's names; a ``time_bin`` dimension only where there are several bins.
     truth : float64 (stimulus, neuroid), or None
         Noise-free responses of the law behind simulated data, rows as `stimulus_ids`; None for real data.
     """
 
-    kind: Literal["rdms", "assembly"]
+    kind: Literal["rdms", "assembly", "behaviour"]
     stimulus_ids: tuple[str, ...]
     subjects: tuple[str, ...]
     region: str

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from netphys.neural.array_files import held_variables
-from netphys.neural.assemblies import opened_netcdf
-from netphys.neural.contents import Variable, kind_of
-from netphys.neural.dissimilarities import n_stimuli_of
-from netphys.neural.hdf5 import hdf5_variables, read_saved_rdms
-from netphys.neural.matlab import read_matlab
-from netphys.neural.options import SUFFIXES
-from netphys.neural.paths import existing
+from netphys.neural.files.array_files import held_variables
+from netphys.neural.files.contents import Variable, kind_of
+from netphys.neural.files.dissimilarities import n_stimuli_of
+from netphys.neural.files.hdf5 import hdf5_variables, read_saved_rdms
+from netphys.neural.files.matlab import read_matlab
+from netphys.neural.files.netcdf import opened_netcdf
+from netphys.neural.files.options import SUFFIXES
+from netphys.neural.files.paths import existing
 
 __all__ = ["describe_file"]
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netphys.addresses import split_address
 from netphys.errors import NeuralDataError, near
 from netphys.neural.data import NeuralData
-from netphys.neural.options import SUFFIXES, take_options
-from netphys.neural.paths import existing
+from netphys.neural.files.options import SUFFIXES, take_options
+from netphys.neural.files.paths import existing
+
+if TYPE_CHECKING:
+    from netphys.neural.files.options import FileOptions
 
 __all__ = ["load_neural", "suffix_of"]
 
@@ -61,26 +64,53 @@ def load_neural(
     """
     body, query = split_address(str(address))
     if body == "world:cortex":
-        from netphys.neural.simulated import load_cortex
+        from netphys.neural.cortex.simulated import load_cortex
 
         return load_cortex(query, stimuli, name=name, seed=seed)
+    if body.startswith("catalogue:"):
+        from netphys.neural.catalogue.loading import load_entry
+
+        return load_entry(body.removeprefix("catalogue:"), query, ids=ids, name=name)
     _refuse_schemes(body)
-    path = existing(Path(body))
-    suffix = suffix_of(path)
+    path = Path(body) if Path(body).is_dir() else existing(Path(body))
+    suffix = "" if path.is_dir() else suffix_of(path)
     options = take_options(query, suffix)
     listed = options.ids if options.ids is not None else ids
-    called = options.name or name or path.stem
+    return _read(path, suffix, options, listed, options.name or name or path.stem)
+
+
+def _read(path: Path, suffix: str, options: FileOptions, ids: str | Sequence[str] | None, name: str) -> NeuralData:
+    """Call the reader that the suffix and the options ask for."""
+    if suffix in ("", ".zip"):
+        from netphys.neural.files.rasters import load_rasters
+
+        return load_rasters(path, options, ids, name)
+    if suffix == ".nwb":
+        from netphys.neural.files.nwb import load_nwb
+
+        return load_nwb(path, options, ids, name)
     if suffix in (".nc", ".nc4"):
-        from netphys.neural.assembly_files import load_netcdf
+        from netphys.neural.files.netcdf import load_netcdf
 
-        return load_netcdf(path, options, listed, called)
-    if options.kind == "responses":
-        from netphys.neural.assembly_files import load_responses
+        return load_netcdf(path, options, ids, name)
+    if suffix == ".csv" and (options.kind in ("responses", "behaviour") or options.form is not None):
+        from netphys.neural.files.tables import load_table
 
-        return load_responses(path, suffix, options, listed, called)
-    from netphys.neural.rdm_files import load_rdms
+        return load_table(path, options, ids, name)
+    if suffix in (".h5", ".hdf5") and options.variable is None and options.kind in (None, "responses"):
+        from netphys.neural.files.saved_datasets import is_saved_dataset
 
-    return load_rdms(path, suffix, options, listed, called)
+        if is_saved_dataset(path, options.group):
+            from netphys.neural.files.saved_datasets import load_saved_dataset
+
+            return load_saved_dataset(path, options, ids, name)
+    if options.kind in ("responses", "behaviour"):
+        from netphys.neural.files.responses import load_responses
+
+        return load_responses(path, suffix, options, ids, name)
+    from netphys.neural.files.rdm_files import load_rdms
+
+    return load_rdms(path, suffix, options, ids, name)
 
 
 def suffix_of(path: Path) -> str:

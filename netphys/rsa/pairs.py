@@ -16,7 +16,7 @@ import numpy as np
 from netphys.errors import MatchError, OptionError
 from netphys.matching import match_stimuli
 from netphys.neural import NeuralData
-from netphys.neural.dissimilarities import n_stimuli_of
+from netphys.neural.files.dissimilarities import n_stimuli_of
 from netphys.rsa.building import rdms as rdms_of
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netphys.errors import OptionError
-from netphys.neural.dissimilarities import n_stimuli_of
+from netphys.neural.files.dissimilarities import n_stimuli_of
 from netphys.progress import bar
 from netphys.rsa.comparison import RANKED, Ranking, check_comparison
 from netphys.rsa.pairs import RDMSet, joined, pair_index, shared_pairs

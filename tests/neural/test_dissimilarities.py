@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.distance import squareform
 
 from netphys.errors import NeuralDataError
-from netphys.neural.dissimilarities import Choice, n_stimuli_of, rows_of, triangle
+from netphys.neural.files.dissimilarities import Choice, n_stimuli_of, rows_of, triangle
 
 FILE = Path("file.mat")
 

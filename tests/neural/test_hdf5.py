@@ -11,7 +11,7 @@ from rsatoolbox.rdm import RDMs
 
 from netphys.errors import NeuralDataError
 from netphys.neural import load_neural
-from netphys.neural.hdf5 import read_saved_rdms
+from netphys.neural.files.hdf5 import read_saved_rdms
 
 
 def _saved(path: Path, pairs: np.ndarray, **descriptors: list[str]) -> Path:

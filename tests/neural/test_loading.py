@@ -106,7 +106,7 @@ def test_options_that_are_not_understood(tmp_path: Path, listed, stack):
         "index=-1": r"index 's'|index=-1|is not in 0\.\.3",
         "index=::0": r"index=::0 is not understood",
         "average=x": r"average=x is not understood",
-        "kind=rdm": r"kind=rdm is not understood \(one of rdms, responses; near: 'rdms'",
+        "kind=rdm": r"kind=rdm is not understood \(one of rdms, responses, behaviour; near: 'rdms'",
         "stack=up": r"stack=up is not understood",
         "axes=neuroid": r"axes=neuroid is not understood",
         "subject=a,,b": r"subject=a,,b is not understood",

@@ -11,7 +11,7 @@ from scipy.io import loadmat, savemat, whosmat
 
 from netphys.errors import NeuralDataError
 from netphys.neural import load_neural
-from netphys.neural.matlab import matlab_variables, read_matlab
+from netphys.neural.files.matlab import matlab_variables, read_matlab
 
 
 @pytest.mark.parametrize("version", ["5", "7", "7.3"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from netphys.errors import NeuralDataError
-from netphys.neural.v1 import V1Bank, contrast_of, sample_v1, v1_features
+from netphys.neural.cortex.v1 import V1Bank, contrast_of, sample_v1, v1_features
 
 SIDE = 64
 BANK = V1Bank.sampled(SIDE, SIDE, n_units=200)

@@ -124,7 +124,7 @@ def test_models(k92, ids, it):
 def test_level_5_reader_equals_scipy_on_the_public_files(k92):
     from scipy.io import loadmat
 
-    from netphys.neural.matlab import matlab_variables, read_matlab
+    from netphys.neural.files.matlab import matlab_variables, read_matlab
 
     for file in sorted(k92.glob("*.mat")):
         theirs = {name: value for name, value in loadmat(file).items() if not name.startswith("__")}

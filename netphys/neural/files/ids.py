@@ -8,7 +8,7 @@ from pathlib import Path
 
 from netphys.errors import MatchError, NeuralDataError, near
 from netphys.matching import require_unique
-from netphys.neural.paths import existing
+from netphys.neural.files.paths import existing
 
 __all__ = ["follow_ids", "read_ids", "read_rows"]
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from netphys.errors import NeuralDataError
 from netphys.guards import guarded_hdf5, is_hdf5
-from netphys.neural.contents import Kind, Variable, kind_of
+from netphys.neural.files.contents import Kind, Variable, kind_of
 
 __all__ = ["SavedRDMs", "hdf5_variables", "read_hdf5", "read_saved_rdms"]
 

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 
 from netphys.errors import NeuralDataError
-from netphys.neural.contents import Variable, kind_of
-from netphys.neural.ids import read_rows
+from netphys.neural.files.contents import Variable, kind_of
+from netphys.neural.files.ids import read_rows
 from netphys.numpy_files import npy_header, npz_headers, read_npy, read_npz
 
 __all__ = ["ID_COLUMNS", "FirstColumn", "Table", "npy_variables", "npz_variables", "read_npy", "read_npz", "read_table"]

@@ -8,9 +8,9 @@ import numpy as np
 
 from netphys.addresses import Query, integer
 from netphys.errors import NeuralDataError, near
-from netphys.neural.cortex import simulate_cortex, true_responses
+from netphys.neural.cortex.law import simulate_cortex, true_responses
+from netphys.neural.cortex.v1 import V1Bank, contrast_of
 from netphys.neural.data import NeuralData
-from netphys.neural.v1 import V1Bank, contrast_of
 
 __all__ = ["load_cortex"]
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from netphys.errors import NeuralDataError
 from netphys.guards import require_claim
-from netphys.neural.contents import Kind, Variable
+from netphys.neural.files.contents import Kind, Variable
 
 __all__ = ["level_variables", "read_level"]
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netphys.errors import NeuralDataError, near
-from netphys.neural.array_files import ID_NAMES, carried_ids, held_variables, read_variable
-from netphys.neural.contents import Variable, choose
 from netphys.neural.data import NeuralData
-from netphys.neural.dissimilarities import Choice, Rows, n_stimuli_of, rows_of, vector_rows
-from netphys.neural.hdf5 import SavedRDMs, read_saved_rdms
-from netphys.neural.ids import follow_ids
+from netphys.neural.files.array_files import ID_NAMES, carried_ids, held_variables, read_variable
+from netphys.neural.files.contents import Variable, choose
+from netphys.neural.files.dissimilarities import Choice, Rows, n_stimuli_of, rows_of, vector_rows
+from netphys.neural.files.hdf5 import SavedRDMs, read_saved_rdms
+from netphys.neural.files.ids import follow_ids
 
 if TYPE_CHECKING:
-    from netphys.neural.options import FileOptions
+    from netphys.neural.files.options import FileOptions
 
 __all__ = ["load_rdms"]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from netphys.errors import NeuralDataError
-from netphys.neural.arrays import FirstColumn, npy_variables, npz_variables, read_npy, read_npz, read_table
-from netphys.neural.contents import Variable
-from netphys.neural.hdf5 import hdf5_variables, read_hdf5
-from netphys.neural.matlab import matlab_variables, read_matlab
+from netphys.neural.files.arrays import FirstColumn, npy_variables, npz_variables, read_npy, read_npz, read_table
+from netphys.neural.files.contents import Variable
+from netphys.neural.files.hdf5 import hdf5_variables, read_hdf5
+from netphys.neural.files.matlab import matlab_variables, read_matlab
 
 __all__ = ["ID_NAMES", "carried_ids", "held_variables", "read_variable"]
 

@@ -1,4 +1,4 @@
-"""Variables of .mat files: versions 4 to 7 by :mod:`netphys.neural.levels`, version 7.3 (HDF5) by h5py.
+"""Variables of .mat files: versions 4 to 7 by :mod:`netphys.neural.files.levels`, version 7.3 (HDF5) by h5py.
 
 Version 7.3 is HDF5 with dimensions reversed, chars as uint16 and struct arrays as groups of object references; all of
 it is undone here, so that a variable reads the same whichever version holds it (definitions: neural data, 1.3).
@@ -14,8 +14,8 @@ import numpy as np
 
 from netphys.errors import NeuralDataError
 from netphys.guards import guarded_hdf5, is_hdf5, translating
-from netphys.neural.contents import Kind, Variable
-from netphys.neural.levels import level_variables, read_level
+from netphys.neural.files.contents import Kind, Variable
+from netphys.neural.files.levels import level_variables, read_level
 
 __all__ = ["matlab_variables", "read_matlab"]
 

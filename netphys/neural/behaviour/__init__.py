@@ -1,0 +1,1 @@
+"""What the animal or person did: confusions, choices, and judgements of similarity."""
