@@ -120,7 +120,7 @@ def test_responses_that_are_none(tmp_path: Path, listed, responses):
         "rates.npy?kind=responses&axes=neuroid,stimulus": r"has 3 stimuli, but .* lists 6",
         "rates.npy?kind=responses&axes=stimulus,neuroid,repetition": r"nothing that can be responses",
         "rates.npy?kind=responses&index=0": r"leave them out with kind=responses",
-        "rates.npy?kind=responses&subject=a,b": r"does not say which neuroid is whose .*one for all, or one each \\(3\\)",
+        "rates.npy?kind=responses&subject=a,b": r"does not say which neuroid is whose .*one for all, or one each \(3\)",
         "inf.npy?kind=responses": r"holds infinity",
     }.items():
         with pytest.raises(NeuralDataError, match=told):
