@@ -75,11 +75,13 @@ def require_claim(
 
 
 @contextmanager
-def guarded_hdf5(path: Path, *, budget: int = BUDGET, ratio: int = RATIO) -> Iterator[Any]:
+def guarded_hdf5(path: Path, *, budget: int = BUDGET, ratio: int = RATIO, soft_links: bool = False) -> Iterator[Any]:
     """Open an HDF5 file to read after seeing that it points nowhere but into itself.
 
     Yields the open ``h5py.File``. Whatever HDF5 raises inside the block becomes one line. `budget` is how many bytes
     the file may claim; a file that is read in pieces may claim more than one that is read whole, and a higher `ratio`.
+    With `soft_links` (NWB has them as a matter of course) those to an object of the same file are let through, and
+    groups that hold themselves are refused, since readers that follow links do not come back from them.
 
     Raises
     ------
@@ -89,7 +91,7 @@ def guarded_hdf5(path: Path, *, budget: int = BUDGET, ratio: int = RATIO) -> Ite
     import h5py
 
     with translating(path, "HDF5"), h5py.File(path, "r") as file:
-        _walk(path, file, budget, ratio)
+        _walk(path, file, budget, ratio, soft_links)
         yield file
 
 
@@ -103,24 +105,31 @@ def is_hdf5(path: Path) -> bool:
     return False
 
 
-def _walk(path: Path, root: Any, budget: int, ratio: int) -> None:
+def _walk(path: Path, root: Any, budget: int, ratio: int, soft_links: bool) -> None:
     """Visit every object once, by hard links only, and check what it claims."""
     import h5py
 
-    seen: set[int] = set()
+    seen = {_address(root)}
     waiting: list[Any] = [root]
     total = 0
+    held: dict[int, list[int]] = {}  # address of a group: of what it holds
+    soft: list[tuple[Any, str]] = []
     while waiting:
         group = waiting.pop()
+        inside = held.setdefault(_address(group), [])
         for name in group:
             link = group.get(name, getlink=True)
+            if soft_links and isinstance(link, h5py.SoftLink):
+                soft.append((group, name))
+                continue
             if not isinstance(link, h5py.HardLink):
                 raise FileError(
                     f"{path}: {group.name.rstrip('/')}/{name} is a link to elsewhere "
                     f"({type(link).__name__}), which is not followed; copy the data into the file"
                 )
             item = group[name]
-            address = h5py.h5o.get_info(item.id).addr
+            address = _address(item)
+            inside.append(address)
             if address in seen:
                 continue
             seen.add(address)
@@ -131,6 +140,53 @@ def _walk(path: Path, root: Any, budget: int, ratio: int) -> None:
             elif isinstance(item, h5py.Dataset):
                 total += _dataset(path, item, budget, ratio)
     require_claim(path, "the whole file", claimed=total, stored=total, budget=budget)
+    if soft_links:
+        _require_targets(path, soft, seen, held)
+        _require_no_loop(path, held)
+
+
+def _address(item: Any) -> int:
+    """Where an object stands in its file."""
+    import h5py
+
+    return int(h5py.h5o.get_info(item.id).addr)
+
+
+def _require_targets(path: Path, soft: list[tuple[Any, str]], seen: set[int], held: dict[int, list[int]]) -> None:
+    """Refuse soft links to what hard links do not reach; add the others to what their groups hold.
+
+    Called when every link that hard links reach is known to be hard or soft: no path can leave the file any more.
+    """
+    for group, name in soft:
+        try:
+            target = _address(group[name])
+        except (KeyError, OSError, RuntimeError):  # no such path, or links that lead to one another without end
+            target = -1
+        if target not in seen:
+            raise FileError(
+                f"{path}: {group.name.rstrip('/')}/{name} is a soft link to nothing of the file; remove it or mend it"
+            )
+        held[_address(group)].append(target)
+
+
+def _require_no_loop(path: Path, held: dict[int, list[int]]) -> None:
+    """Refuse groups that hold themselves: what is left when everything that nothing left holds has been taken away."""
+    holders = dict.fromkeys(held, 0)
+    for inside in held.values():
+        for address in inside:
+            if address in holders:
+                holders[address] += 1
+    free = [address for address, n in holders.items() if n == 0]
+    n_taken = 0
+    while free:
+        n_taken += 1
+        for address in held[free.pop()]:
+            if address in holders:
+                holders[address] -= 1
+                if holders[address] == 0:
+                    free.append(address)
+    if n_taken < len(held):
+        raise FileError(f"{path} has a group that holds itself through its links; remove the link")
 
 
 def _dataset(path: Path, dataset: Any, budget: int, ratio: int) -> int:

@@ -1,0 +1,68 @@
+"""Soft links within an HDF5 file, where a reader allows them: to the file's own objects, and never round in a loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from netphys.errors import FileError
+from netphys.guards import guarded_hdf5
+
+
+def _written(path: Path, links: dict[str, object]) -> Path:
+    with h5py.File(path, "w") as file:
+        file["a/x"] = np.arange(3.0)
+        file.create_group("b/c")
+        for name, link in links.items():
+            file[name] = link
+    return path
+
+
+@pytest.mark.parametrize("target", ["/a", "/a/x", "/b/c", "/b/to_x"])
+def test_soft_links_to_objects_of_the_file_are_let_through(tmp_path: Path, target):
+    path = _written(tmp_path / "links.h5", {"b/to_x": h5py.SoftLink("/a/x"), "b/c/link": h5py.SoftLink("/a/x")})
+    with h5py.File(path, "r+") as file:
+        file["more"] = h5py.SoftLink(target)
+    with guarded_hdf5(path, soft_links=True) as file:
+        assert file["b/to_x"][:].tolist() == [0.0, 1.0, 2.0]
+    with pytest.raises(FileError, match=r"is a link to elsewhere \(SoftLink\)"), guarded_hdf5(path):
+        pass  # control: without the option none is
+
+
+@pytest.mark.parametrize(
+    ("links", "told"),
+    [
+        ({"b/x": h5py.SoftLink("/a/absent")}, r"/b/x is a soft link to nothing of the file"),
+        ({"b/x": h5py.SoftLink("/b/x")}, r"/b/x is a soft link to nothing of the file"),
+        ({"b/c/up": h5py.SoftLink("/b")}, r"a group that holds itself"),
+        ({"b/c/up": h5py.SoftLink("/")}, r"a group that holds itself"),
+        ({"a/to_b": h5py.SoftLink("/b"), "b/to_a": h5py.SoftLink("/a")}, r"a group that holds itself"),
+        ({"b/x": h5py.ExternalLink("other.h5", "/x")}, r"/b/x is a link to elsewhere \(ExternalLink\)"),
+        (
+            {"b/out": h5py.ExternalLink("other.h5", "/"), "b/x": h5py.SoftLink("/b/out/x")},
+            r"/b/out is a link to elsewhere \(ExternalLink\)",
+        ),
+    ],
+)
+def test_soft_links_that_lead_nowhere_round_or_out(tmp_path: Path, links, told):
+    _written(tmp_path / "other.h5", {"x": np.arange(3.0)})
+    path = _written(tmp_path / "links.h5", links)
+    with pytest.raises(FileError, match=told) as raised, guarded_hdf5(path, soft_links=True):
+        pass
+    assert "\n" not in str(raised.value) and str(path) in str(raised.value)
+
+
+def test_a_group_with_two_names_is_no_loop_and_one_within_itself_is(tmp_path: Path):
+    path = _written(tmp_path / "names.h5", {})
+    with h5py.File(path, "r+") as file:
+        file["again"] = file["b"]
+        file["a/again"] = file["b/c"]
+    with guarded_hdf5(path, soft_links=True) as file:
+        assert "again/c" in file
+    with h5py.File(path, "r+") as file:
+        file["b/c/up"] = file["b"]
+    with pytest.raises(FileError, match="a group that holds itself"), guarded_hdf5(path, soft_links=True):
+        pass
