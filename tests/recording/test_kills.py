@@ -144,11 +144,15 @@ def test_killed_at_random_moments_often(server: Server, undisturbed: dict[str, P
     assert sum(kills) >= n_runs / 2
 
 
-def test_killed_before_every_single_system_call(server: Server, undisturbed: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_before_every_single_system_call(
+    server: Server, undisturbed: dict[str, Path], tmp_path: Path, every: int
+) -> None:
+    """Before every third of them in the default suite, before each under ``-m slow``."""
     assert server.run(tmp_path / "counted", {**FEW, "die_at": 0}) == 0
     n_calls = int((tmp_path / "counted" / "calls").read_text())
     assert n_calls > 20
-    for number in range(1, n_calls + 1):
+    for number in range(1, n_calls + 1, every):
         folder = tmp_path / f"call{number}"
         assert server.run(folder, {**FEW, "die_at": number}) == KILLED, number
         assert server.run(folder, FEW) == 0
