@@ -1,0 +1,214 @@
+"""Sessions and animals as one population, and what that population can no longer say.
+
+Neuroids that were recorded together share their presentations: row t of two of them is one moment. Neuroids of
+different sessions or animals share only the stimulus; put side by side, their trials are paired by chance. Such a
+pseudo-population has the means, reliabilities and RDMs of a population, but no noise correlations (Averbeck, Latham
+and Pouget 2006, Nat Rev Neurosci 7:358). It is marked by the attribute ``pseudo_population``, which
+:func:`require_simultaneous` reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from netphys.errors import NeuralDataError
+from netphys.neural.assemblies import PSEUDO, require_assembly, unique_values
+from netphys.neural.averaging import from_repetitions, repetitions
+from netphys.neural.joining import common_stimuli
+from netphys.neural.side_by_side import presentation_keys, require_alike, side_by_side
+from netphys.seeds import generator
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["IDENTITIES", "pool", "pseudo_population", "require_simultaneous", "same_presentations"]
+
+IDENTITIES = (
+    "presentation_id",
+    "trial_id",
+    "trial",
+    "start_time",
+    "onset",
+    "presentation_time",
+)  # which showing it was
+
+
+def pool(
+    assemblies: Sequence[xr.DataArray],
+    *,
+    stimuli: Literal["common", "all"] = "common",
+    names: Sequence[str] | None = None,
+) -> xr.DataArray:
+    """Put the neuroids of several sessions, animals or regions side by side, on the same stimuli.
+
+    Parameters
+    ----------
+    assemblies : sequence of xarray.DataArray (presentation, neuroid[, time_bin])
+        Of one unit and the same time bins.
+    stimuli : {"common", "all"}
+        Those that every assembly has, or those of any; a neuroid is NaN where it was not shown one.
+    names : sequence of str, optional
+        One an assembly, put before its neuroids' ids (``NAME/ID``). Default: ids stay as they are where each is once;
+        else animal or session, or both, is put before them.
+
+    Returns
+    -------
+    xarray.DataArray (presentation, neuroid[, time_bin])
+        Neuroids in the order given. If all were recorded at once (:func:`same_presentations`), row by row what the
+        first assembly was. Otherwise float64, stimuli in the order of the first assembly: repetition r of a stimulus stands beside
+        repetition r of every other assembly, NaN where fewer, and the attribute ``pseudo_population`` is 1: the rows
+        of two neuroids are then unrelated. Coordinates of neuroids that only some have are ``""`` or NaN in the
+        others; those of presentations are kept where they belong to the stimulus and all agree; one that has a single
+        value in each assembly (``session``) becomes one of neuroids. Attributes are kept where all agree;
+        ``identifier`` is joined by ``+``.
+
+    Raises
+    ------
+    NeuralDataError
+        If units or time bins differ, or ids of neuroids cannot be made unique.
+    MatchError
+        If the assemblies have no stimulus in common and `stimuli` is ``"common"``.
+    """
+    if stimuli not in ("common", "all"):
+        raise NeuralDataError(f"stimuli {stimuli!r} is neither 'common' nor 'all'")
+    parts = list(assemblies)
+    if not parts:
+        raise NeuralDataError("pool needs at least one assembly")
+    require_alike(parts)
+    if names is not None and len(names) != len(parts):
+        raise NeuralDataError(f"{len(names)} names for {len(parts)} assemblies")
+    ids = common_stimuli(*parts) if stimuli == "common" else _all_stimuli(parts)
+    identity = _identity(parts)
+    made = side_by_side(parts, ids, names, identity=identity)
+    together = len(parts) == 1 or identity is not None
+    return made if together and not any(map(_is_pseudo, parts)) else made.assign_attrs({PSEUDO: 1})
+
+
+def same_presentations(*assemblies: xr.DataArray) -> bool:
+    """Whether assemblies are parts of one recording: the same showings of the same stimuli.
+
+    True only if the data themselves say so: each has the coordinate ``session`` and one of `IDENTITIES` (an id or the
+    time of each presentation) on presentations; session, identity and stimulus name each presentation once, and are
+    the same in all, in any order; and animals, where known, are the same one (sessions of two animals may have the
+    same name and clock). Equal stimuli and counters of repetition are no evidence: every two sessions of an experiment
+    have them.
+    """
+    return _identity(assemblies) is not None
+
+
+def pseudo_population(
+    assemblies: xr.DataArray | Sequence[xr.DataArray], n_repetitions: int | None = None, *, seed: int = 0
+) -> xr.DataArray:
+    """Draw the repetitions of each neuroid and stimulus independently of all other neuroids.
+
+    Parameters
+    ----------
+    assemblies : xarray.DataArray (presentation, neuroid[, time_bin]), or a sequence of them
+        Several are pooled first, on their common stimuli.
+    n_repetitions : int, optional
+        How many of each stimulus and neuroid, without replacement. Default: the least that any has.
+    seed : int
+        Makes the draw, of each neuroid by its ``neuroid_id``: another order of neuroids, or more of them, draws the
+        same.
+
+    Returns
+    -------
+    xarray.DataArray (presentation, neuroid[, time_bin]), float64
+        `n_repetitions` rows a stimulus, without NaN rows; attribute ``pseudo_population`` 1. Noise correlations of
+        neuroids that were recorded together are destroyed; the distribution of each neuroid's responses is not.
+
+    Raises
+    ------
+    NeuralDataError
+        If a neuroid has fewer repetitions of a stimulus; the message names it.
+
+    Notes
+    -----
+    A presentation of a neuroid is one where not all of its time bins are NaN. All its bins are drawn together.
+    """
+    assembly = pool(assemblies) if isinstance(assemblies, Sequence) else assemblies
+    ids, cube = repetitions(assembly)
+    names = assembly["neuroid_id"].values.astype(str)
+    there = ~np.isnan(cube).all(axis=tuple(range(3, cube.ndim)))  # (repetition, stimulus, neuroid)
+    counts = there.sum(axis=0)
+    n = int(counts.min()) if n_repetitions is None else n_repetitions
+    _require_counts(counts, n, ids, names)
+    sorted_ids = np.argsort(np.array(ids))  # the draw must not depend on which stimulus came first
+    keys = np.empty(there.shape)
+    for at, name in enumerate(names):
+        keys[:, sorted_ids, at] = generator(seed, "pseudo_population", name).random(there.shape[:2])
+    drawn = np.argsort(np.where(there, keys, np.inf), axis=0)[:n]
+    index = drawn.reshape(*drawn.shape, *[1] * (cube.ndim - 3))
+    made = from_repetitions(np.take_along_axis(cube, index, axis=0), ids, like=assembly)
+    return made.assign_attrs({PSEUDO: 1})
+
+
+def require_simultaneous(assembly: xr.DataArray, what: str) -> None:
+    """Refuse data whose neuroids were not recorded together, for what needs the trials of two neuroids to be one.
+
+    Parameters
+    ----------
+    assembly : xarray.DataArray (presentation, neuroid[, time_bin])
+    what : str
+        What needs it, as the subject of the message: ``"the noise covariance"``.
+
+    Raises
+    ------
+    NeuralDataError
+        If the assembly is marked as a pseudo-population, or its neuroids are of several animals, or of several
+        sessions (a coordinate of neuroids).
+    """
+    require_assembly(assembly, what="the assembly")
+    if _is_pseudo(assembly):
+        raise NeuralDataError(
+            f"{what} needs neuroids that were recorded together; this is a pseudo-population ({PSEUDO} = 1), whose "
+            "trials are paired by chance: take one session"
+        )
+    for name in ("animal", "session"):
+        values = unique_values(assembly, name)
+        if len(values) > 1 and assembly[name].dims == ("neuroid",):
+            raise NeuralDataError(
+                f"{what} needs neuroids that were recorded together; these are of {len(values)} {name}s "
+                f"({', '.join(values[:3])}{', ...' if len(values) > 3 else ''}): take one, select(assembly, "
+                f"{name}s={values[0]!r})"
+            )
+
+
+def _identity(parts: Sequence[xr.DataArray]) -> str | None:
+    """The coordinate by which assemblies are seen to hold the same presentations; None: they are not seen to."""
+    animals = {each for part in parts for each in unique_values(part, "animal")}
+    if len(animals) > 1 or any(_is_pseudo(part) or "session" not in part.coords for part in parts):
+        return None
+    for name in IDENTITIES:
+        if not all(name in part.coords and part[name].dims == ("presentation",) for part in parts):
+            continue
+        keys = [presentation_keys(part, name) for part in parts]
+        sets = [set(each) for each in keys if each is not None and len(set(each)) == len(each)]
+        if len(sets) == len(parts) and all(each == sets[0] for each in sets):
+            return name
+    return None
+
+
+def _all_stimuli(parts: list[xr.DataArray]) -> tuple[str, ...]:
+    """Stimuli of any assembly, in the order of first appearance."""
+    return tuple(dict.fromkeys(each for part in parts for each in unique_values(part, "stimulus_id")))
+
+
+def _is_pseudo(assembly: xr.DataArray) -> bool:
+    return bool(int(assembly.attrs.get(PSEUDO, 0)))
+
+
+def _require_counts(counts: np.ndarray, n: int, ids: Sequence[str], names: np.ndarray) -> None:
+    """Refuse to draw more repetitions than there are, naming the first neuroid and stimulus."""
+    if n >= 1 and counts.min() >= n:
+        return
+    stimulus, neuroid = np.unravel_index(int(counts.argmin()), counts.shape)
+    n_short = int((counts < max(n, 1)).any(axis=0).sum())
+    raise NeuralDataError(
+        f"{n} repetitions cannot be drawn: neuroid {names[neuroid]!r} has {counts[stimulus, neuroid]} of stimulus "
+        f"{ids[int(stimulus)]!r} ({n_short} of {len(names)} neuroids have too few); draw from 1 to the least count, or "
+        "leave neuroids or stimuli out"
+    )
