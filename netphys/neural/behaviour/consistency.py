@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -136,12 +136,10 @@ def consistency(
 
     Notes
     -----
-    ``score = r / sqrt(rho_a rho_b)``, ``rho = 2 h / (1 + h)``, h the mean over splits of the correlation of two halves;
-    the mean is taken before the correction, which is not linear. Probabilities with one presentation a stimulus are a
-    network's: rho is 1. The interval is Student's t with the bootstrap variance; a copy of an image is never set against
-    itself, for only rows of signatures are drawn, not trials (trials drawn twice would stand in both halves). The
-    correction divides noise out; it does not make it: an unreliable signature has a wide interval, and cap and
-    log-linear rates are biased where trials are few.
+    ``score = r / sqrt(rho_a rho_b)``, ``rho = 2 h / (1 + h)``, h the mean over splits of the correlation of two
+    halves; the mean is taken before the correction, which is not linear. Probabilities with one presentation a
+    stimulus are a network's: rho is 1. The interval is Student's t with the bootstrap variance. Rows of signatures are
+    drawn, not trials: a trial drawn twice would stand in both halves, and the reliabilities would be too high.
 
     References
     ----------
@@ -160,7 +158,7 @@ def consistency(
     entries = _entries(seen_a, kind)
     whole = [sensitivity(each, kind, recipe).reshape(-1)[entries.at] for each in pairs]
     halves = [
-        _halves(each, kind, recipe, n_splits, generator(seed, "consistency", name), entries.at)
+        _halves(each, kind, recipe, n_splits, generator(seed, "consistency", name), entries)
         for each, name in zip(pairs, ("a", "b"))
     ]
     return _result(kind, whole, halves, entries, n_bootstraps, seed)
@@ -213,32 +211,30 @@ def _aligned(a: Observed, b: Observed) -> Observed:
 
 
 def _halves(
-    pairs: PairTrials, kind: Kind, recipe: Recipe, n_splits: int, rng: np.random.Generator, at: np.ndarray
-) -> Float[np.ndarray, "split half entry"] | None:
-    """Signatures of random halves; None of a network, which has no trials."""
+    pairs: PairTrials, kind: Kind, recipe: Recipe, n_splits: int, rng: np.random.Generator, entries: _Entries
+) -> Float[np.ndarray, "moment split unit"] | None:
+    """Moments of the signatures of random halves; None of a network, which has no trials."""
     seen = pairs.seen
-    _, stratum = np.unique(
-        np.concatenate([seen.stimulus[:, None], np.packbits(np.isnan(seen.values), axis=1)], axis=1),
-        axis=0,
-        return_inverse=True,
-    )
-    counts = np.bincount(stratum.reshape(-1))
     if seen.graded and len(seen.values) == len(seen.stimulus_ids):
         return None
+    offered = np.packbits(np.isnan(seen.values), axis=1)
+    shown = np.concatenate([seen.stimulus[:, None], offered], axis=1)
+    stratum = np.unique(shown, axis=0, return_inverse=True)[1].reshape(-1)
+    counts = np.bincount(stratum)
     if counts.max() < 2:
         raise NeuralDataError(
             "no stimulus was shown twice with the same choices, so trials cannot be halved; pool subjects or sessions"
         )
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    out = np.empty((n_splits, 2, len(at)))
-    for split in range(n_splits):
-        order = np.lexsort((rng.random(len(seen.values)), stratum.reshape(-1)))
-        rank = np.arange(len(order)) - np.repeat(starts, counts)
+    rank = np.arange(len(stratum)) - np.repeat(starts, counts)
+    out = []
+    for _ in range(n_splits):
+        order = np.lexsort((rng.random(len(stratum)), stratum))
         first = np.empty(len(order), dtype=bool)
-        first[order] = (rank + np.repeat(rng.integers(0, 2, len(counts)), counts)) % 2 == 0
-        for half, chosen in enumerate((first, ~first)):
-            out[split, half] = sensitivity(pairs, kind, recipe, chosen).reshape(-1)[at]
-    return out
+        first[order] = (rank + np.repeat(rng.integers(0, 2, len(counts)), counts)) % 2 == 0  # odd ones to either half
+        x, y = (sensitivity(pairs, kind, recipe, chosen).reshape(-1)[entries.at] for chosen in (first, ~first))
+        out.append(_moments(x, y, entries))
+    return np.stack(out, axis=1)
 
 
 def _result(
@@ -253,41 +249,57 @@ def _result(
     there = np.isfinite(whole[0]) & np.isfinite(whole[1])
     if there.sum() < 3:
         raise NeuralDataError(f"the two behaviours share {int(there.sum())} values of {kind}; at least 3 are needed")
-    sums = [_moments(whole[0], whole[1], entries)]
-    sums += [_moments(each[:, 0], each[:, 1], entries) for each in halves if each is not None]
+    both = _moments(whole[0], whole[1], entries)[:, None]
     ones = np.ones((1, entries.n_rows))
-    points = [_correlations(ones, each, entries)[0] for each in sums]
-    correlation = float(points[0][0])
-    splits = iter(points[1:])
-    drawn = [next(splits) if each is not None else None for each in halves]
-    rho = [1.0 if each is None else float(_spearman_brown(_mean(each))) for each in drawn]
-    score = float(_corrected(np.array(correlation), np.array(rho[0]), np.array(rho[1])))
+    drawn = [None if each is None else _correlations(ones, each, entries)[0] for each in halves]
+    correlation, score, rho = _scores(ones, both, halves, entries)
     low = high = float("nan")
     if n_bootstraps:
-        draws = generator(seed, "consistency", "bootstrap").multinomial(
-            entries.n_rows, np.full(entries.n_rows, 1 / entries.n_rows), size=n_bootstraps
-        )
-        found = [_correlations(draws.astype(float), each, entries) for each in sums]
-        rest = iter(found[1:])
-        both = [_spearman_brown(_mean(next(rest))) if each is not None else np.ones(n_bootstraps) for each in halves]
-        scores = _corrected(found[0][:, 0], both[0], both[1])
-        variance = resampled_variance(scores, entries.n_rows)
-        low, high = (float(each) for each in t_interval(score, variance, entries.n_rows - 1))
-    return Consistency(kind, score, low, high, correlation, *rho, *drawn, whole[0][there], whole[1][there])
+        n = entries.n_rows
+        draws = generator(seed, "consistency", "bootstrap").multinomial(n, np.full(n, 1 / n), size=n_bootstraps)
+        variance = resampled_variance(_scores(draws.astype(float), both, halves, entries)[1], n)
+        low, high = (float(each) for each in t_interval(score[0], variance, n - 1))
+    return Consistency(
+        kind=kind,
+        score=float(score[0]),
+        ci_low=low,
+        ci_high=high,
+        correlation=float(correlation[0]),
+        reliability_a=float(rho[0][0]),
+        reliability_b=float(rho[1][0]),
+        splits_a=drawn[0],
+        splits_b=drawn[1],
+        values_a=whole[0][there],
+        values_b=whole[1][there],
+    )
 
 
-def _moments(x: np.ndarray, y: np.ndarray, entries: _Entries) -> Float[np.ndarray, "moment split unit"]:
+def _scores(
+    draws: np.ndarray, both: np.ndarray, halves: list[np.ndarray | None], entries: _Entries
+) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Correlation, corrected correlation and both reliabilities, under weights of rows."""
+    r = _correlations(draws, both, entries)[:, 0]
+    rho = [
+        np.ones(len(draws)) if each is None else _spearman_brown(_mean(_correlations(draws, each, entries)))
+        for each in halves
+    ]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        score = np.where((rho[0] > 0) & (rho[1] > 0), r / np.sqrt(rho[0] * rho[1]), np.nan)
+    return r, score, rho
+
+
+def _moments(x: np.ndarray, y: np.ndarray, entries: _Entries) -> Float[np.ndarray, "moment unit"]:
     """Sums of 1, x, y, xx, yy, xy over the entries of each row (o2: of each entry), whatever is NaN left out."""
-    x, y = np.atleast_2d(x), np.atleast_2d(y)
     there = np.isfinite(x) & np.isfinite(y)
-    x, y = (np.where(there, each - np.nanmean(each), 0.0) for each in (x, y))  # centred: sums of squares keep digits
+    n = max(int(there.sum()), 1)
+    x, y = (np.where(there, each - each[there].sum() / n, 0.0) for each in (x, y))  # centred: squares keep digits
     moments = np.stack([there.astype(float), x, y, x * x, y * y, x * y])
     if entries.rows.shape[1] == 2:
         return moments
     row = entries.rows[:, 0]  # in rising order, so that a row's entries lie together
     starts = np.flatnonzero(np.r_[True, row[1:] != row[:-1]])
-    out = np.zeros((*moments.shape[:2], entries.n_rows))
-    out[..., row[starts]] = np.add.reduceat(moments, starts, axis=-1)
+    out = np.zeros((len(moments), entries.n_rows))
+    out[:, row[starts]] = np.add.reduceat(moments, starts, axis=1)
     return out
 
 
@@ -306,12 +318,6 @@ def _mean(correlations: np.ndarray) -> np.ndarray:
         return np.where(there, correlations, 0.0).sum(axis=-1) / there.sum(axis=-1)
 
 
-def _spearman_brown(half: Any) -> Any:
+def _spearman_brown(half: np.ndarray) -> np.ndarray:
     """Reliability of the whole from the correlation of two halves."""
     return 2 * half / (1 + half)
-
-
-def _corrected(r: np.ndarray, rho_a: np.ndarray, rho_b: np.ndarray) -> np.ndarray:
-    """Divide the attenuation out; NaN where a reliability is not above 0."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where((rho_a > 0) & (rho_b > 0), r / np.sqrt(rho_a * rho_b), np.nan)

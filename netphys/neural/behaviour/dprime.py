@@ -30,9 +30,9 @@ class Recipe:
     Attributes
     ----------
     rule : {"paper", "brainscore"}
-        ``"paper"``: a false alarm rate is a proportion of trials, pooled over all images it concerns, and one-versus-all
-        rates are pooled over distractors. ``"brainscore"``: a false alarm rate is the mean over images of the images'
-        rates, and one-versus-all is the mean over distractors of d'.
+        ``"paper"``: a false alarm rate is a proportion of trials, pooled over all images it concerns, and
+        one-versus-all rates are pooled over distractors. ``"brainscore"``: a false alarm rate is the mean over images
+        of the images' rates, and one-versus-all is the mean over distractors of d'.
     correction : {"cap", "loglinear"}
         ``"cap"``: rates as they are. ``"loglinear"``: (hits + 0.5) / (trials + 1), of every rate (Hautus 1995).
     cap : float

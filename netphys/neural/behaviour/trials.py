@@ -7,7 +7,7 @@ read as binary tasks, its object against one other choice: p(object) / (p(object
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -255,8 +255,8 @@ def _require_choices(values: np.ndarray, truth: np.ndarray, ids: tuple[str, ...]
     bad = np.flatnonzero(~offered[np.arange(len(values)), truth])
     if len(bad):
         raise NeuralDataError(
-            f"presentation {bad[0] + 1} (stimulus {ids[stimulus[bad[0]]]!r}) did not offer its own object; such a trial "
-            "has no hit, leave it out"
+            f"presentation {bad[0] + 1} (stimulus {ids[stimulus[bad[0]]]!r}) did not offer its own object; such a "
+            "trial has no hit, leave it out"
         )
 
 
