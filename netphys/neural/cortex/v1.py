@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from netphys.errors import NeuralDataError
+from netphys.neural.cortex.receptive_fields import DEGREES, SDS, ReceptiveFields
 from netphys.seeds import generator
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ _WIDTH_EDGES = (0.302, 0.525, 0.912)
 _WIDTH_COUNTS = (42, 12)
 _ASPECT = (0.8, 2.0)  # length along the stripes over width, log-uniform: our summary of the same joint histogram
 
-_DEGREES = 4.0  # side of the image: small enough that 64 pixels carry most of the frequencies above
 _MAX_SIDE = 96  # pixels; larger images are averaged down to it (the filters then take at most 9,216 pixels a unit)
 _NYQUIST = 0.3  # cycles per pixel that a unit may prefer; above it a sampled Gabor is no Gabor any more
 _HALF = 0.1  # contrast at which a unit alone in its pool gives half of its greatest response
@@ -57,6 +57,12 @@ class V1Units:
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def receptive_fields(self) -> ReceptiveFields:
+        """Where the units look; sizes are of the envelope's geometric mean, tuning is orientation and frequency."""
+        size = SDS * np.sqrt(self.width * self.length)
+        return ReceptiveFields(self.x, self.y, size, {"orientation": self.orientation, "frequency": self.frequency})
+
 
 def v1_features(
     images: Any,
@@ -73,7 +79,7 @@ def v1_features(
     images : uint8 or float (stimulus, 3, height, width), or a torch tensor of it
         0..255 or [0, 1]. The image spans 4 degrees.
     n_units : int
-        How many units. 1000: RDMs of two draws then correlate above 0.9 (docs/neural.md); time and memory grow with it.
+        How many units. 1000: RDMs of two draws then correlate above 0.9 (docs/cortex.md); time and memory grow with it.
     cells : {"complex", "simple"}
         Energy of the quadrature pair, or its even member half-rectified.
     normalise : bool
@@ -114,7 +120,7 @@ class V1Bank:
     @classmethod
     def sampled(cls, height: int, width: int, *, n_units: int = 1000, seed: int = 0) -> V1Bank:
         """Sample units for contrast images of `height` x `width`."""
-        units = sample_v1(n_units, pixels_per_degree=max(height, width) / _DEGREES, seed=seed)
+        units = sample_v1(n_units, pixels_per_degree=max(height, width) / DEGREES, seed=seed)
         return cls(units, np.concatenate(_filters(units, height, width), axis=1), _pools(units))
 
     def respond(
@@ -150,18 +156,22 @@ def sample_v1(n_units: int, *, pixels_per_degree: float, seed: int = 0) -> V1Uni
     return V1Units(*drawn.T)
 
 
-def contrast_of(images: Any) -> Float[np.ndarray, "stimulus y x"]:
-    """Grey images as contrast about mid-grey, in [-1, 1], averaged down to at most 96 pixels a side."""
+def contrast_of(images: Any, *, max_side: int = _MAX_SIDE) -> Float[np.ndarray, "stimulus y x"]:
+    """Grey images as contrast about mid-grey, in [-1, 1], averaged down to at most `max_side` pixels a side."""
     values = np.asarray(images)
     if values.ndim != 4 or values.shape[1] not in (1, 3) or 0 in values.shape:
-        raise NeuralDataError(f"the simulated V1 needs images (n, 3, height, width), these have shape {values.shape}")
+        raise NeuralDataError(
+            f"the simulated cortex needs images (n, 3, height, width), these have shape {values.shape}"
+        )
     weights = np.array(_LUMA if values.shape[1] == 3 else (1.0,))
     if values.dtype == np.uint8:
         weights = weights / 255.0
     elif values.dtype.kind != "f":
-        raise NeuralDataError(f"the simulated V1 needs images of uint8 or float in [0, 1], these are {values.dtype}")
+        raise NeuralDataError(
+            f"the simulated cortex needs images of uint8 or float in [0, 1], these are {values.dtype}"
+        )
     height, width = values.shape[2:]
-    shrink = min(1.0, _MAX_SIDE / max(height, width))
+    shrink = min(1.0, max_side / max(height, width))
     rows, columns = _averaging(height, shrink), _averaging(width, shrink)
     grey = np.concatenate([
         rows @ np.einsum("nchw,c->nhw", values[at : at + _BATCH].astype(np.float64), weights) @ columns.T
@@ -172,7 +182,7 @@ def contrast_of(images: Any) -> Float[np.ndarray, "stimulus y x"]:
 
 def _unit(draws: np.random.Generator, pixels_per_degree: float) -> tuple[float, ...]:
     """Draw one unit: x, y, orientation, frequency, width, length."""
-    x, y = draws.uniform(-_DEGREES / 2, _DEGREES / 2, size=2)
+    x, y = draws.uniform(-DEGREES / 2, DEGREES / 2, size=2)
     bin_at = draws.choice(4, p=np.array(_ORIENTATION_COUNTS) / sum(_ORIENTATION_COUNTS))
     orientation = 45.0 * bin_at + draws.uniform(-22.5, 22.5)
     frequency = _from_histogram(draws, _FREQUENCY_EDGES, _FREQUENCY_COUNTS)
@@ -191,7 +201,7 @@ def _from_histogram(draws: np.random.Generator, edges: tuple[float, ...], counts
 
 def _filters(units: V1Units, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Even and odd filters, (pixel, unit): no response to grey, response 1 to the preferred grating."""
-    side = _DEGREES / max(height, width)  # degrees a pixel
+    side = DEGREES / max(height, width)  # degrees a pixel
     across_x = (np.arange(width) - (width - 1) / 2) * side
     across_y = (np.arange(height) - (height - 1) / 2) * side
     y, x = (each.reshape(-1, 1) for each in np.meshgrid(across_y, across_x, indexing="ij"))
