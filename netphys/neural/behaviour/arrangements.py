@@ -14,7 +14,7 @@ import numpy as np
 from netphys.errors import NeuralDataError
 from netphys.neural.assemblies import first_presentations
 from netphys.neural.behaviour.confusion import POOLED
-from netphys.neural.behaviour.similarity import Missing, judged, numbers, subjects_of
+from netphys.neural.behaviour.judging import Missing, judged, numbers, subjects_of
 from netphys.neural.behaviour.trials import column
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def rdms_from_arrangements(
     ----------
     judgements : pandas.DataFrame
         Columns ``trial``, ``stimulus``, ``x``, ``y`` and, if several took part, ``subject``; one row a stimulus in a
-        trial. Units of x and y may differ between trials: only ratios within a trial count, for scale and for weight.
+        trial. x and y are places on the screen, in one unit for all trials: the larger a distance was drawn, the more
+        it weighs.
     pool : bool
         All trials of all subjects combined into one RDM, in place of one a subject.
     missing : {"raise", "nan"}
@@ -87,7 +88,7 @@ def combine_arrangements(
     Parameters
     ----------
     distances : float array (trial, pair)
-        Distances in the plane, of each trial in units of its own; NaN for pairs that it did not hold.
+        Distances on the screen; NaN for pairs that a trial did not hold.
     whose : str
         For messages.
 
@@ -101,17 +102,17 @@ def combine_arrangements(
     The estimate D starts as the mean of the trials, each of root mean square 1, and repeats until it is settled:
 
     1. each trial is scaled so that over its own pairs its root mean square is that of D;
-    2. D is the mean of the scaled trials with weights w = d², d the distances before scaling, each trial of root mean
-       square 1: a pair that lay far apart was placed with a smaller relative error;
+    2. D is the mean of the scaled trials with weights w = d², d the distances on the screen: a pair that lay far apart
+       was placed with a smaller relative error;
     3. D is divided by its root mean square.
 
     A pair that lay in one place in all its trials is 0.
     """
     given = np.isfinite(distances)
     d = np.where(given, distances, 0.0)
+    weights = (d / d.max()) ** 2
     d = d / np.sqrt((d**2).sum(axis=1, keepdims=True) / given.sum(axis=1, keepdims=True))
     _require_linked(given, whose)
-    weights = d**2
     seen, total = given.any(axis=0), weights.sum(axis=0)
     estimate = _unit(d.sum(axis=0) / np.maximum(given.sum(axis=0), 1), seen)
     for _ in range(_MOST):
