@@ -18,22 +18,13 @@ from netphys.errors import NeuralDataError
 from netphys.neural.assemblies import PSEUDO, require_assembly, unique_values
 from netphys.neural.averaging import from_repetitions, repetitions
 from netphys.neural.joining import common_stimuli
-from netphys.neural.side_by_side import presentation_keys, require_alike, side_by_side
+from netphys.neural.side_by_side import IDENTITIES, presentation_keys, require_alike, side_by_side
 from netphys.seeds import generator
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["IDENTITIES", "pool", "pseudo_population", "require_simultaneous", "same_presentations"]
-
-IDENTITIES = (
-    "presentation_id",
-    "trial_id",
-    "trial",
-    "start_time",
-    "onset",
-    "presentation_time",
-)  # which showing it was
 
 
 def pool(
@@ -58,12 +49,13 @@ def pool(
     -------
     xarray.DataArray (presentation, neuroid[, time_bin])
         Neuroids in the order given. If all were recorded at once (:func:`same_presentations`), row by row what the
-        first assembly was. Otherwise float64, stimuli in the order of the first assembly: repetition r of a stimulus stands beside
-        repetition r of every other assembly, NaN where fewer, and the attribute ``pseudo_population`` is 1: the rows
-        of two neuroids are then unrelated. Coordinates of neuroids that only some have are ``""`` or NaN in the
-        others; those of presentations are kept where they belong to the stimulus and all agree; one that has a single
-        value in each assembly (``session``) becomes one of neuroids. Attributes are kept where all agree;
-        ``identifier`` is joined by ``+``.
+        first assembly was. Otherwise float64, stimuli in the order of the first assembly: repetition r of a stimulus
+        stands beside repetition r of every other assembly, NaN where fewer, and the attribute ``pseudo_population``
+        is 1: the rows of two neuroids are then unrelated.
+        Coordinates of neuroids that only some have are ``""`` or NaN in the others. Those of presentations are kept
+        where they belong to the stimulus and all agree; ``session`` and others that have one value in each assembly
+        become coordinates of neuroids; those that change from presentation to presentation are gone (z-score by
+        session before pooling). Attributes are kept where all agree; ``identifier`` is joined by ``+``.
 
     Raises
     ------

@@ -15,8 +15,16 @@ from netphys.neural.averaging import columns_that_differ, counts_of, fewest_dims
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["presentation_keys", "require_alike", "side_by_side"]
+__all__ = ["IDENTITIES", "presentation_keys", "require_alike", "side_by_side"]
 
+IDENTITIES = (
+    "presentation_id",
+    "trial_id",
+    "trial",
+    "start_time",
+    "onset",
+    "presentation_time",
+)  # which showing it was
 _OWN = ("stimulus_id", "repetition", "n_repetitions")
 _TIMES = ("time_bin_start", "time_bin_end")
 
@@ -152,7 +160,7 @@ def _stimulus_columns(parts: list[xr.DataArray], ids: Sequence[str]) -> dict[str
     for name in _names(parts, "presentation"):
         held = [part for part in parts if name in part.coords and part[name].dims == ("presentation",)]
         columns = [_by_stimulus(part, name, place) for part in held]
-        if name not in (*_OWN, "presentation") and all(each is not None for each in columns):
+        if name not in (*_OWN, *IDENTITIES, "session", "presentation") and all(each is not None for each in columns):
             merged = _merged([each for each in columns if each is not None], len(ids))
             if merged is not None:
                 out[name] = merged
