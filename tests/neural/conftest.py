@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+sys.path.append(str(Path(__file__).parent))  # makers of files (``nwb_files``) are imported by name
 
 IDS = ("face/a.png", "face/b.png", "häuser/c.png", "d", "10", "2")
 
