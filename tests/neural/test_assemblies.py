@@ -119,8 +119,8 @@ def test_average_does_not_depend_on_the_order_of_presentations(assembly):
 def test_what_is_no_assembly(tmp_path: Path, assembly):
     with pytest.raises(NeuralDataError, match=r"has no coordinate 'neuroid_id'"):
         write_assembly(assembly.drop_vars("neuroid_id"), tmp_path / "x.nc")
-    with pytest.raises(NeuralDataError, match=r"dims presentation x choice"):
-        write_assembly(assembly.rename(neuroid="choice"), tmp_path / "x.nc")
+    with pytest.raises(NeuralDataError, match=r"dims presentation x unit; an assembly has presentation x neuroid"):
+        write_assembly(assembly.rename(neuroid="unit"), tmp_path / "x.nc")
     with pytest.raises(NeuralDataError, match=r"cannot be written .* numbers and text"):
         write_assembly(assembly.assign_attrs(odd=object()), tmp_path / "x.nc")
     assert list(tmp_path.iterdir()) == []  # nothing half-written
@@ -128,8 +128,10 @@ def test_what_is_no_assembly(tmp_path: Path, assembly):
     with pytest.raises(OutputError, match=r"cannot write .*file"):
         write_assembly(assembly, tmp_path / "file" / "x.nc")
     assembly.rename(neuroid="choice").to_dataset(name="p").to_netcdf(tmp_path / "choice.nc", engine="h5netcdf")
-    with pytest.raises(NeuralDataError, match=r"holds no assembly .* it holds: p \(presentation x choice\)"):
+    with pytest.raises(NeuralDataError, match=r"has no coordinate 'choice'"):
         load_neural(tmp_path / "choice.nc")
+    with pytest.raises(NeuralDataError, match=r"holds no assembly .* it holds: p \(presentation x choice\)"):
+        load_neural(f"{tmp_path / 'choice.nc'}?kind=responses")
     xr.Dataset({"a": assembly, "b": assembly}).to_netcdf(tmp_path / "two.nc", engine="h5netcdf")
     with pytest.raises(NeuralDataError, match=r"several assemblies; name one by \?variable=NAME: a .*; b "):
         load_neural(tmp_path / "two.nc")

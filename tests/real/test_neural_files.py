@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from netphys.errors import NeuralDataError
-from netphys.neural import average_repetitions, describe_file, load_neural, read_assembly, write_assembly
+from netphys.neural import average_repetitions, load_neural
 
 pytestmark = pytest.mark.real
 _REPOSITORY = Path(__file__).parents[2]
@@ -152,37 +152,6 @@ def test_fmri_of_fifteen_subjects():
         load_neural(file, ids=ids)
     with pytest.raises(NeuralDataError, match=r"has 78 stimuli, but the given ids lists 92"):
         load_neural(f"{file}?variable=IT", ids=[str(at) for at in range(92)])
-
-
-def test_brainio_assemblies(tmp_path):
-    folder = _set("brainio_nc")
-    first = load_neural(folder / "assy_test_TestMe.nc")
-    assert first.kind == "assembly" and first.assembly.sizes == {"presentation": 6, "neuroid": 3}
-    assert "repetition" in first.assembly.coords and len(first.stimulus_ids) < 6
-    ids, means = average_repetitions(first.assembly)
-    assert ids == first.stimulus_ids and means.shape == (len(ids), 3)
-    second = load_neural(folder / "assy_test_package_assembly.nc")
-    assert second.assembly.dims == ("presentation", "neuroid")  # one time bin, squeezed
-    np.testing.assert_array_equal(second.assembly.values, np.arange(1, 19).reshape(6, 3))
-    assert second.assembly.dtype == np.int64 and "image_id" not in second.assembly.coords
-    back = read_assembly(write_assembly(second.assembly, tmp_path / "back.nc"))
-    np.testing.assert_array_equal(back.values, second.assembly.values)
-    assert back["stimulus_id"].values.tolist() == second.assembly["stimulus_id"].values.tolist()
-
-
-def test_brainio_files_that_are_no_assemblies():
-    folder = _set("brainio_nc")
-    extras = folder / "assy_test_package_assembly_extras.nc"
-    for address in (extras, f"{extras}?group=test"):
-        with pytest.raises(NeuralDataError, match=r"holds no assembly .* data \(event\)"):
-            load_neural(address)
-    assert describe_file(extras)["variables"] == {"data": [1000]}
-    choices = folder / "alexnet-probabilities.nc"
-    with pytest.raises(NeuralDataError, match=r"presentation x choice"):
-        load_neural(choices)
-    behaviour = read_assembly(choices, dims=("presentation", "choice"))
-    assert behaviour.shape == (240, 24) and behaviour.dtype == np.float32
-    np.testing.assert_allclose(behaviour.sum("choice"), 1.0, atol=1e-5)  # rows are probabilities, float32
 
 
 def test_macaque_v4_as_responses():

@@ -11,11 +11,23 @@ from typing import Literal
 import numpy as np
 
 from netphys.errors import NeuralDataError
+from netphys.neural.files.columns import number, why_no_number
 from netphys.neural.files.contents import Variable, kind_of
-from netphys.neural.files.ids import read_rows
+from netphys.neural.files.ids import read_rows, require_commas
 from netphys.numpy_files import npy_header, npz_headers, read_npy, read_npz
 
-__all__ = ["ID_COLUMNS", "FirstColumn", "Table", "npy_variables", "npz_variables", "read_npy", "read_npz", "read_table"]
+__all__ = [
+    "ID_COLUMNS",
+    "FirstColumn",
+    "Table",
+    "floats",
+    "npy_variables",
+    "npz_variables",
+    "read_cells",
+    "read_npy",
+    "read_npz",
+    "read_table",
+]
 
 
 # headers of a first column of ids; image_id is BrainIO's old name, no name at all is that of pandas' index
@@ -50,16 +62,7 @@ def read_table(path: Path, *, first: FirstColumn | None = None) -> Table:
     ids where `first` says so, else where its header is empty or a name of ids (:data:`ID_COLUMNS`), or where its cells
     are not numbers.
     """
-    cells = [[cell.strip() for cell in row] for row in read_rows(path)]
-    width = max(len(row) for row in cells)
-    short = next((at for at, row in enumerate(cells) if len(row) != width), None)
-    if short is not None:
-        raise NeuralDataError(
-            f"{path}: row {short + 1} has {len(cells[short])} cells, others have {width}; mend the table"
-        )
-    header: list[str] | None = None
-    if not all(_is_number(cell) for cell in cells[0]) or (len(cells) == width + 1 and width > 1):
-        header, cells = cells[0], cells[1:]
+    header, cells = read_cells(path)
     rows: list[str] | None = None
     column = [row[0] for row in cells]
     named = header is not None and header[0].lower() in ID_COLUMNS
@@ -68,23 +71,46 @@ def read_table(path: Path, *, first: FirstColumn | None = None) -> Table:
         header = header[1:] if header else None
     if not cells or not cells[0]:
         raise NeuralDataError(f"{path} has no numbers below its header; save a matrix of numbers")
-    return Table(_floats(path, cells), rows, header)
+    return Table(floats(path, cells), rows, header)
+
+
+def read_cells(path: Path) -> tuple[list[str] | None, list[list[str]]]:
+    """Read the cells of a CSV matrix, all rows of one length: its header, None where it has none, and the rest.
+
+    Raises
+    ------
+    NeuralDataError
+        If rows differ in length, or cells are parted by something else than commas.
+    """
+    cells = [[cell.strip() for cell in row] for row in read_rows(path)]
+    require_commas(path, cells[0])
+    width = max(len(row) for row in cells)
+    short = next((at for at, row in enumerate(cells) if len(row) != width), None)
+    if short is not None:
+        raise NeuralDataError(
+            f"{path}: row {short + 1} has {len(cells[short])} cells, others have {width}; mend the table"
+        )
+    if not all(_is_number(cell) for cell in cells[0]) or (len(cells) == width + 1 and width > 1):
+        return cells[0], cells[1:]
+    return None, cells
 
 
 def _is_number(cell: str) -> bool:
-    """Tell whether a cell reads as a number."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    """Tell whether a cell reads as a number; an empty one does not."""
+    return cell != "" and number(cell) is not None
 
 
-def _floats(path: Path, cells: list[list[str]]) -> np.ndarray:
-    """Read cells as float64; an empty one is NaN."""
-    try:
-        return np.array([[float(cell) if cell else np.nan for cell in row] for row in cells], dtype=np.float64)
-    except ValueError as error:
-        raise NeuralDataError(
-            f"{path} holds a cell that is no number ({str(error)[:80]}); save a matrix of numbers"
-        ) from None
+def floats(path: Path, cells: list[list[str]]) -> np.ndarray:
+    """Read cells as float64; one that is empty or says NA is NaN.
+
+    Raises
+    ------
+    NeuralDataError
+        If a cell is text; the line names the first.
+    """
+    found = [[number(cell) for cell in row] for row in cells]
+    for row, read in zip(cells, found):
+        if None in read:
+            cell = row[read.index(None)]
+            raise NeuralDataError(f"{path} holds a cell that is no number ({cell[:40]!r}), {why_no_number(cell)}")
+    return np.array(found, dtype=np.float64)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from netphys.errors import MatchError, NeuralDataError, near
 from netphys.matching import require_unique
 from netphys.neural.files.paths import existing
 
-__all__ = ["follow_ids", "read_ids", "read_rows"]
+__all__ = ["follow_ids", "open_csv", "read_ids", "read_rows", "require_commas"]
 
 _CSV_BYTES = 2**30  # a table of a gigabyte is no table of ids and no matrix that fits a figure
 _CSV_COLUMNS = 1_000_000
+_BLOCK = 1 << 20  # bytes read at once
+_DECIMAL_COMMAS = re.compile(r"\s*[+-]?\d+,\d+(\s*[;\t]\s*[+-]?\d+,\d+)+\s*")  # 0,5;0,7
 
 
 def read_ids(where: str) -> tuple[str, ...]:
@@ -53,18 +57,49 @@ def read_rows(path: Path) -> list[list[str]]:
     NeuralDataError
         If it is not such a file.
     """
-    if path.stat().st_size > _CSV_BYTES:
-        raise NeuralDataError(f"{path} is larger than {_CSV_BYTES // 2**20} MiB; save it as .npy or .npz")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file, strict=True) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise NeuralDataError(f"{path} is not a CSV file in UTF-8 with commas ({str(error)[:100]})") from None
+    with open_csv(path) as lines:
+        rows = list(lines)
     if not rows:
         raise NeuralDataError(f"{path} has no rows; a CSV file of neural data or ids has a header and values")
     if max(len(row) for row in rows) > _CSV_COLUMNS:
         raise NeuralDataError(f"{path} has more than {_CSV_COLUMNS} columns; save it as .npy or .npz")
     return rows
+
+
+@contextmanager
+def open_csv(path: Path) -> Iterator[Iterator[list[str]]]:
+    """Open a CSV file (UTF-8 with or without a byte-order mark, commas, any line ends) to be read row by row.
+
+    Yields an iterator of its rows that have cells. What is found wrong inside the block becomes one line.
+
+    Raises
+    ------
+    NeuralDataError
+        If it is not such a file.
+    """
+    if path.stat().st_size > _CSV_BYTES:
+        raise NeuralDataError(f"{path} is larger than {_CSV_BYTES // 2**20} MiB; save it as .npy or .npz")
+    with path.open("rb") as raw:
+        start = raw.read(2)
+        nul = b"\0" in start or any(b"\0" in block for block in iter(lambda: raw.read(_BLOCK), b""))
+    if nul or start in (b"\xff\xfe", b"\xfe\xff"):
+        why = "it is UTF-16" if start in (b"\xff\xfe", b"\xfe\xff") else "it holds bytes of zero"
+        raise NeuralDataError(f"{path} is not a CSV file in UTF-8 with commas ({why}); save it as CSV UTF-8")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            yield (row for row in csv.reader(file, strict=True) if row)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise NeuralDataError(f"{path} is not a CSV file in UTF-8 with commas ({str(error)[:100]})") from None
+
+
+def require_commas(path: Path, first: Sequence[str]) -> None:
+    """Refuse a first row that shows that cells are parted by tabs or semicolons."""
+    for mark, what in (("\t", "tabs"), (";", "semicolons")):
+        if any(mark in cell for cell in first) and (len(first) == 1 or _DECIMAL_COMMAS.fullmatch(",".join(first))):
+            raise NeuralDataError(
+                f"{path}: its cells are parted by {what}; a CSV file has commas between cells and decimals with a "
+                "point: save it again as that"
+            )
 
 
 def follow_ids(

@@ -1,55 +1,213 @@
-"""CSV tables of responses: wide (one row a stimulus, one column a neuroid)."""
+"""CSV tables of responses and of behaviour: wide (one row a stimulus or presentation) and long (one row a response)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netphys.errors import NeuralDataError
+from netphys.neural.assemblies import BEHAVIOUR_DIMS, DIMS, first_presentations, repetitions_of
 from netphys.neural.data import NeuralData
-from netphys.neural.files.arrays import ID_COLUMNS, Table, read_table
+from netphys.neural.files.behaviour_trials import trials_of_columns
+from netphys.neural.files.columns import beside_dims, read_columns
 from netphys.neural.files.finishing import assembled
-from netphys.neural.files.ids import follow_ids
-from netphys.neural.files.responses import long_form, refuse_choices
+from netphys.neural.files.ids import follow_ids, open_csv
+from netphys.neural.files.long_tables import assembly_of_columns
+from netphys.neural.files.responses import refuse_choices
+from netphys.neural.files.wide_tables import WideTable, read_wide
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from netphys.neural.files.options import FileOptions
 
 __all__ = ["load_table"]
 
 
 def load_table(path: Path, options: FileOptions, ids: str | Sequence[str] | None, name: str) -> NeuralData:
-    """Load a CSV table of responses as an assembly."""
+    """Load a CSV table of responses, or of behaviour, as an assembly.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    options : FileOptions
+        ``kind`` ``responses`` (default) or ``behaviour``; ``form`` ``wide`` (default) or ``long``. Wide: ``axes``
+        (``stimulus,neuroid`` or ``neuroid,stimulus``), ``first``, ``stimulus``, ``repetition``. Long: ``stimulus``,
+        ``neuroid``, ``repetition``, ``value`` name columns. Behaviour: wide is one column a choice; long is one row a
+        trial with its choice in the column ``value`` (default ``choice``, which makes the form long).
+    ids : str, sequence of str or None
+        The list that the rows of a wide table without ids follow.
+    name : str
+        The dataset's name.
+
+    Raises
+    ------
+    NeuralDataError
+        If the table cannot be understood as asked.
+    """
     refuse_choices(path, options)
+    behaviour = options.kind == "behaviour"
+    if options.kind == "rdms":
+        raise NeuralDataError(f"{path}: form= is of responses and behaviour; leave it out with kind=rdms")
+    form = options.form or ("long" if behaviour and _is_of_trials(path, options) else "wide")
+    _refuse_options_of_the_other(path, options, form, behaviour)
+    if form == "wide":
+        assembly, told = _wide(path, options, ids, behaviour)
+        return assembled(path, assembly, options, name, f"{path.name}, {told}")
+    columns = read_columns(path)
+    if behaviour:
+        assembly, told = trials_of_columns(path, columns, options), "one row a trial"
+    else:
+        found = assembly_of_columns(path, columns, options)
+        assembly, told = found.assembly, found.told
+    own, _ = first_presentations(assembly["stimulus_id"].values)
+    _, joined = follow_ids(path, len(own), own, ids)
+    return assembled(path, assembly, options, name, f"{path.name}, {told}, {joined}")
+
+
+def _refuse_options_of_the_other(path: Path, options: FileOptions, form: str, behaviour: bool) -> None:
+    """Refuse the options that the other form has."""
+    if form == "long":
+        wrong = [key for key in ("axes", "first") if getattr(options, key) is not None]
+        other = "wide"
+    else:
+        transposed = options.axes is not None and options.axes[0] == "neuroid"
+        wrong = [key for key in ("value", "neuroid") if getattr(options, key) is not None]
+        wrong = [key for key in wrong if not (key == "neuroid" and transposed)]
+        other = "long"
+    if wrong:
+        raise NeuralDataError(
+            f"{path}: {wrong[0]}= is of a table in {other} form, and this is read as {form}; say form={other}, or "
+            "leave it out"
+        )
+    if behaviour and (options.neuroid is not None or options.axes is not None):
+        raise NeuralDataError(f"{path}: behaviour has no neuroids; leave neuroid= and axes= out")
+
+
+def _is_of_trials(path: Path, options: FileOptions) -> bool:
+    """Tell whether a table of behaviour has one row a trial: a column of choices is named, or called so."""
+    if options.value is not None:
+        return True
+    with open_csv(path) as rows:
+        return "choice" in [cell.strip() for cell in next(rows, [])]
+
+
+def _wide(
+    path: Path, options: FileOptions, ids: str | Sequence[str] | None, behaviour: bool
+) -> tuple[xr.DataArray, str]:
+    """Make an assembly of a wide table, and say how its stimuli were joined."""
     axes = options.axes or ("stimulus", "neuroid")
-    table = _table(path, options)
     if len(axes) != 2:
         raise NeuralDataError(f"{path} is a table of two axes, not of {' x '.join(axes)}; say axes=")
-    values = table.values if axes[0] == "stimulus" else table.values.T
-    own, neuroids = (table.row_ids, table.column_ids)[:: 1 if axes[0] == "stimulus" else -1]
-    stimulus_ids, joined = follow_ids(path, len(values), own, ids)
+    across = axes[0] == "neuroid"
+    if across and (options.stimulus is not None or options.repetition is not None):
+        raise NeuralDataError(f"{path}: with a row a neuroid, stimuli are named by the header; leave stimulus= out")
+    wanted = options.neuroid if across else options.stimulus
+    table = read_wide(path, first=options.first, ids=wanted, repetition=options.repetition)
+    own, others = (table.column_ids, table.row_ids) if across else (table.row_ids, table.column_ids)
+    values = table.values.T if across else table.values
     if np.isinf(values).any():
         raise NeuralDataError(f"{path}: the table holds infinity; a response that is missing is NaN")
-    return assembled(path, long_form(values[None], stimulus_ids, neuroids), options, name, f"{path.name}, {joined}")
+    if behaviour:
+        _require_probabilities(path, table)
+    shown, joined = _stimuli(path, own, len(values), ids)
+    second = BEHAVIOUR_DIMS[1] if behaviour else DIMS[1]
+    names = _names(path, others, values.shape[1], second)
+    return _wide_assembly(path, values, shown, names, table.coordinates, second, across), joined
 
 
-def _table(path: Path, options: FileOptions) -> Table:
-    """Read a CSV table of responses; refuse columns that may be ids and would be read as neuroids."""
-    table = read_table(path, first=options.first)
-    names = table.column_ids or []
-    stray = next((name for name in names if name.lower() in ID_COLUMNS and name), None)
-    if stray is not None and options.first != "values":
-        raise NeuralDataError(f"{path}: column {stray!r} holds ids and is not the first; put it first, or take it out")
-    if options.first is not None or table.row_ids is not None or not names:
-        return table
-    column, others = table.values[:, 0], table.values[:, 1:]
-    whole = bool((column == np.round(column)).all())
-    if whole and (len(set(column)) == len(column) or (others != np.round(others)).any()):
+def _wide_assembly(
+    path: Path,
+    values: np.ndarray,
+    shown: np.ndarray,
+    names: np.ndarray,
+    coordinates: dict[str, np.ndarray],
+    second: str,
+    across: bool,
+) -> xr.DataArray:
+    """Put the numbers, ids and coordinates of a wide table together."""
+    import xarray as xr
+
+    coords: dict[str, Any] = {"stimulus_id": ("presentation", shown)}
+    if across:
+        if "repetition" in coordinates:
+            raise NeuralDataError(
+                f"{path}: a row is a neuroid, and neuroids have no 'repetition'; take that column out"
+            )
+        coords["repetition"] = ("presentation", repetitions_of(shown))
+    else:
+        coords["repetition"] = ("presentation", _repetition(path, shown, coordinates))
+    coords["neuroid_id" if second == "neuroid" else "choice"] = (second, names)
+    for name, each in coordinates.items():
+        if name == "repetition":
+            continue
+        if name in coords or name in ("neuroid_id", "stimulus_id"):
+            raise NeuralDataError(f"{path}: a column beside the ids may not be called {name!r}; rename it")
+        coords[beside_dims(name)] = (second if across else "presentation", each)
+    return xr.DataArray(values, dims=("presentation", second), coords=coords)
+
+
+def _stimuli(path: Path, own: list[str] | None, n: int, ids: str | Sequence[str] | None) -> tuple[np.ndarray, str]:
+    """Say for each presentation which stimulus it shows: the table's own ids, which may repeat, or a list of ids."""
+    if own is None:
+        listed, joined = follow_ids(path, n, None, ids)
+        return np.array(listed), joined
+    if "" in own:
+        raise NeuralDataError(f"{path}: id {own.index('') + 1} of {len(own)} is empty; every presentation has one")
+    unique, _ = first_presentations(own)
+    _, joined = follow_ids(path, len(unique), unique, ids)
+    return np.array(own), joined
+
+
+def _names(path: Path, names: list[str] | None, n: int, dim: str) -> np.ndarray:
+    """Names of neuroids or choices, each there once; neuroids without names are numbered."""
+    if names is None:
+        if dim == "choice":
+            raise NeuralDataError(f"{path} does not name its choices; give it a header")
+        return np.array([str(at) for at in range(n)])
+    for at, each in enumerate(names):
+        if not each:
+            raise NeuralDataError(f"{path}: {dim} {at + 1} of {len(names)} has no name; mend its header")
+    unique, counts = np.unique(np.array(names), return_counts=True)
+    if counts.max() > 1:
         raise NeuralDataError(
-            f"{path}: its first column, {names[0]!r}, may be ids (whole numbers, all different or unlike the columns "
-            "beside it); say first=ids, or first=values if it is responses"
+            f"{path}: {dim} {unique[counts.argmax()]!r} is there {counts.max()} times; a {dim} has one name"
         )
-    return table
+    return np.array(names)
+
+
+def _repetition(path: Path, shown: np.ndarray, coordinates: dict[str, np.ndarray]) -> np.ndarray:
+    """Numbers of repetitions: the table's own, or counted in the order of its rows."""
+    if "repetition" not in coordinates:
+        return repetitions_of(shown)
+    said = coordinates["repetition"]
+    if said.dtype.kind != "i":
+        bad = next((str(each) for each in said.tolist() if not str(each).lstrip("-").isdigit()), "")
+        raise NeuralDataError(f"{path}: its column of repetitions holds {bad[:40]!r}; repetitions are whole numbers")
+    session = coordinates.get("session")
+    keys = list(zip(shown.tolist(), said.tolist(), session.tolist() if session is not None else said.tolist()))
+    seen: set[tuple[Any, ...]] = set()
+    for row, key in enumerate(keys):
+        if key in seen:
+            raise NeuralDataError(
+                f"{path}: row {row + 2} is the second of stimulus {key[0]!r}, repetition {key[1]}; number repetitions "
+                "anew, or leave that column out to have them counted"
+            )
+        seen.add(key)
+    return said
+
+
+def _require_probabilities(path: Path, table: WideTable) -> None:
+    """Refuse what can be neither probabilities nor numbers of choices."""
+    low = np.argwhere(table.values < 0)
+    if len(low):
+        row, column = low[0]
+        which = (table.column_ids or [str(column)])[column]
+        raise NeuralDataError(
+            f"{path}: row {row + 2} has {table.values[row, column]:g} for choice {which!r}; behaviour is probabilities "
+            "or counts of choices, not less than 0"
+        )
