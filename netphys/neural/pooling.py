@@ -123,7 +123,7 @@ def pseudo_population(
     """
     assembly = pool(assemblies) if isinstance(assemblies, Sequence) else assemblies
     ids, cube = repetitions(assembly)
-    names = assembly["neuroid_id"].values.astype(str)
+    names = [str(each) for each in assembly["neuroid_id"].values]
     there = ~np.isnan(cube).all(axis=tuple(range(3, cube.ndim)))  # (repetition, stimulus, neuroid)
     counts = there.sum(axis=0)
     n = int(counts.min()) if n_repetitions is None else n_repetitions
@@ -193,14 +193,14 @@ def _is_pseudo(assembly: xr.DataArray) -> bool:
     return bool(int(assembly.attrs.get(PSEUDO, 0)))
 
 
-def _require_counts(counts: np.ndarray, n: int, ids: Sequence[str], names: np.ndarray) -> None:
+def _require_counts(counts: np.ndarray, n: int, ids: Sequence[str], names: Sequence[str]) -> None:
     """Refuse to draw more repetitions than there are, naming the first neuroid and stimulus."""
     if n >= 1 and counts.min() >= n:
         return
     stimulus, neuroid = np.unravel_index(int(counts.argmin()), counts.shape)
     n_short = int((counts < max(n, 1)).any(axis=0).sum())
     raise NeuralDataError(
-        f"{n} repetitions cannot be drawn: neuroid {names[neuroid]!r} has {counts[stimulus, neuroid]} of stimulus "
+        f"{n} repetitions cannot be drawn: neuroid {names[int(neuroid)]!r} has {counts[stimulus, neuroid]} of stimulus "
         f"{ids[int(stimulus)]!r} ({n_short} of {len(names)} neuroids have too few); draw from 1 to the least count, or "
         "leave neuroids or stimuli out"
     )
