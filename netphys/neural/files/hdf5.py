@@ -16,8 +16,9 @@ from netphys.errors import NeuralDataError
 from netphys.guards import guarded_hdf5, is_hdf5
 from netphys.neural.files.contents import Kind, Variable, kind_of
 
-__all__ = ["SavedRDMs", "hdf5_variables", "read_hdf5", "read_saved_rdms"]
+__all__ = ["SavedRDMs", "hdf5_variables", "read_descriptors", "read_hdf5", "read_saved_rdms"]
 
+_LABEL = 10_000  # characters of a label that is referred to
 _SAVED = ("dissimilarities", "rdm_descriptors", "pattern_descriptors")  # what makes a file one of rsatoolbox's RDMs
 
 
@@ -49,8 +50,8 @@ def read_saved_rdms(path: Path, *, numbers: bool = True) -> SavedRDMs | None:
         return SavedRDMs(
             file["dissimilarities"][() if numbers else slice(0)],
             measure if isinstance(measure, str) else "",
-            _descriptors(file["rdm_descriptors"]),
-            _descriptors(file["pattern_descriptors"]),
+            read_descriptors(file["rdm_descriptors"]),
+            read_descriptors(file["pattern_descriptors"]),
         )
 
 
@@ -68,13 +69,39 @@ def hdf5_variables(path: Path) -> dict[str, Variable]:
 
 
 def read_hdf5(path: Path, name: str) -> np.ndarray:
-    """Read one dataset of an HDF5 file; text becomes str."""
+    """Read one dataset of an HDF5 file; text becomes str, object references (a cell of MATLAB) what they refer to."""
+    import h5py
+
     with guarded_hdf5(path) as file:
         item = file[name]
         if item.shape is None:
             raise NeuralDataError(f"{path}: {name} is empty; choose another variable")
         value = item[()]
+        if h5py.check_ref_dtype(item.dtype) is not None:
+            return _referred(path, file, name, np.asarray(value))
         return np.array(_texts(value)).reshape(item.shape) if item.dtype.kind in "SO" else np.asarray(value)
+
+
+def _referred(path: Path, file: Any, name: str, references: np.ndarray) -> np.ndarray:
+    """Follow references to short arrays (labels): text in whatever form, or numbers; as an array of objects."""
+    out = np.empty(references.size, dtype=object)
+    for at, reference in enumerate(references.reshape(-1)):
+        if not reference or not hasattr(file[reference], "dtype"):
+            raise NeuralDataError(f"{path}: {name} refers to no array in entry {at + 1}")
+        item = file[reference]
+        # a reference may lead to what no name leads to, so to what was not looked at when the file was opened
+        if item.external or item.is_virtual or item.shape is None or item.size > _LABEL:
+            raise NeuralDataError(f"{path}: {name} refers to more than a label in entry {at + 1}")
+        value = np.asarray(item[()])
+        if item.attrs.get("MATLAB_empty", 0):
+            out[at] = ""
+        elif value.dtype == np.uint16 and value.ndim == 2:  # chars of MATLAB
+            out[at] = "".join(map(chr, value.reshape(-1)))
+        elif value.dtype.kind in "SO":
+            out[at] = np.array(_texts(value))
+        else:
+            out[at] = value
+    return out.reshape(references.shape)
 
 
 def _require_hdf5(path: Path) -> None:
@@ -101,8 +128,14 @@ def _datasets(file: Any) -> list[tuple[str, Any]]:
     return sorted(found, key=lambda each: each[0])
 
 
-def _descriptors(group: Any) -> dict[str, list[Any]]:
-    """Read a group of descriptors: name to list."""
+def read_descriptors(group: Any) -> dict[str, list[Any]]:
+    """Read a group of descriptors as rsatoolbox saves them: name to list; one that is None to an empty list.
+
+    Raises
+    ------
+    ValueError
+        If a group is not keyed by position.
+    """
     found = {name: _entries(group[name]) for name in group}
     return {**found, **{name: _listed(value) for name, value in group.attrs.items()}}
 
@@ -112,7 +145,9 @@ def _entries(item: Any) -> list[Any]:
     import h5py
 
     if isinstance(item, h5py.Group):
-        keys = sorted({*item, *item.attrs}, key=int)
+        keys = sorted({*item, *item.attrs}, key=int)  # "10" stands before "2" in the file
+        if [int(key) for key in keys] != list(range(len(keys))):
+            raise ValueError(f"{item.name} has the keys {', '.join(keys[:4])}; a list has 0, 1, 2, ...")
         return [item.attrs[key] if key in item.attrs else _single(_entries(item[key])) for key in keys]
     if item.shape is None:
         return []

@@ -69,9 +69,7 @@ def open_rasters(path: Path, variable: str) -> Iterator[tuple[str, Raster]]:
     with bar(len(names), label=f"reading {path.name}", unit="neuron") as progress:
         for name in names:
             with _reachable(path, shelf, name) as (file, said):
-                held = _held(file)
-                if variable not in held:
-                    raise NeuralDataError(_odd(path, shelf, names, name, said, variable, held))
+                _require_raster(path, shelf, names, name, said, file, variable)
                 raster = read_raster(file, said, variable)
             yield name, raster
             progress.update(1)
@@ -134,21 +132,31 @@ def _held(file: Path) -> list[str]:
     return list(matlab_variables(file) if file.suffix.lower() == ".mat" else npz_variables(file))
 
 
-def _odd(path: Path, shelf: Shelf, names: list[str], name: str, said: str, variable: str, held: list[str]) -> str:
-    """Say what is wrong with a file without a raster: it is the odd one, or none of them has one."""
+def _require_raster(
+    path: Path, shelf: Shelf, names: list[str], name: str, said: str, file: Path, variable: str
+) -> None:
+    """Refuse a file without a raster: it is the odd one, or there are none at all."""
+    try:
+        held = _held(file)
+        if variable in held:
+            return
+        why = f"has no variable {variable!r}{near(variable, held)}"
+        error: NetphysError = NeuralDataError(f"{said} {why}; every .mat and .npz file beside a raster is one neuron's")
+    except NetphysError as damage:
+        error, why = damage, f"is unreadable: {damage}"
     for other in names:
-        if other == name:
-            continue
-        try:
-            with _reachable(path, shelf, other) as (file, _):
-                if variable in _held(file):
-                    return (
-                        f"{said} has no variable {variable!r}{near(variable, held)}; every .mat and .npz file beside a "
-                        "raster is one neuron's"
-                    )
-        except NetphysError:
-            continue
-    return _no_rasters(path, f"{name} has no variable {variable!r}{near(variable, held)}")
+        if other != name and _holds(path, shelf, other, variable):
+            raise error
+    raise NeuralDataError(_no_rasters(path, f"{name} {why}")) from None
+
+
+def _holds(path: Path, shelf: Shelf, name: str, variable: str) -> bool:
+    """Tell whether a file can be read and holds a variable."""
+    try:
+        with _reachable(path, shelf, name) as (file, _):
+            return variable in _held(file)
+    except NetphysError:
+        return False
 
 
 def _no_rasters(path: Path, why: str) -> str:

@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 
 _ONSET = "alignment_event_time"
 _SESSIONS = ("session", "session_ID", "session_id", "sessionID")  # fields of a site that name its session
-_KEPT = ("presentation", "neuroid", "time_bin", "stimulus_id", "repetition", "neuroid_id", "session")
-_KEPT += ("time_bin_start", "time_bin_end")
+_KEPT: tuple[str, ...] = ("presentation", "neuroid", "time_bin", "stimulus_id", "repetition", "neuroid_id", "session")
+_KEPT += ("time_bin_start", "time_bin_end")  # names of an assembly that no label or fact may take
 
 
 @dataclass
