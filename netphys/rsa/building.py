@@ -97,6 +97,10 @@ def rdms(
         if x.kind == "rdms":
             _refuse_others(x.stimulus_ids, stimulus_ids, layers)
             return x.to_rdms()
+        if x.kind == "behaviour":
+            raise NeuralDataError(
+                f"{x.name} is behaviour, presentation x choice; netphys.neural.behaviour makes RDMs of confusions"
+            )
         x = x.assembly
     ids, sources = _sources(x, stimulus_ids, layers)
     rows = [dissimilarities_of_blocks(each.blocks, method, stimulus_ids=ids, what=each.what) for each in sources]
@@ -190,7 +194,10 @@ def _of_assembly(assembly: Any) -> tuple[list[str], list[_Source]]:
     """Average repetitions and take the neuroids of one animal at a time."""
     extra = [dim for dim in assembly.dims if dim not in ("presentation", "neuroid")]
     if extra and any(assembly.sizes[dim] != 1 for dim in extra):
-        raise NeuralDataError(f"the assembly has {extra[0]}; average or select first: assembly.mean({extra[0]!r})")
+        raise NeuralDataError(
+            f"the assembly has {assembly.sizes[extra[0]]} of {extra[0]}; take one value first: ?window=70,170 in its "
+            f"address, or assembly.mean({extra[0]!r})"
+        )
     if "neuroid" not in assembly.dims:
         raise NeuralDataError(f"the assembly has dims {tuple(assembly.dims)}, not presentation x neuroid")
     if "stimulus_id" not in assembly.coords:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netphys.addresses import split_address
+from netphys.errors import NeuralDataError
 from netphys.files import ensure_folder, slug, write_json
 from netphys.matching import match_stimuli
 from netphys.provenance import code_digest, provenance
@@ -61,6 +62,12 @@ class Brain:
 
         entry = self.entry
         data = load_neural(entry.address, ids=entry.ids or None, stimuli=self.stimuli, name=entry.name, seed=self.seed)
+        if data.assembly is not None and data.assembly.dims != ("presentation", "neuroid"):
+            axes = " x ".join(map(str, data.assembly.dims))
+            raise NeuralDataError(
+                f"{entry.name}: {entry.address} is {axes}; a study compares presentation x neuroid, or RDMs: say "
+                "?window=START,STOP where it has time bins"
+            )
         match_stimuli(self.stimuli.ids, data.stimulus_ids, model=self.stimuli.name, data=entry.name)
         return data
 
