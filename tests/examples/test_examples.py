@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
@@ -72,6 +73,13 @@ def check_matched_stimuli(values):
     for name in ("luminance", "histogram", "spectrum"):
         assert values["told"][name] == 0.5, name
         assert values["tables"][name]["mean"].std() < 0.01 * values["tables"]["grey"]["mean"].std(), name
+
+
+def check_neural_population(values):
+    agreement = {key: np.median(each) for key, each in values["agreement"].items()}
+    assert agreement["60 to 200 ms", 147] > 0.9 and agreement["60 to 200 ms", 8] < 0.7
+    assert all(abs(each) < 0.2 for (name, _), each in agreement.items() if name == "0 to 60 ms")  # control
+    assert values["population"].attrs["pseudo_population"] == 1
 
 
 CHECKS = {name.removeprefix("check_"): value for name, value in list(globals().items()) if name.startswith("check_")}
