@@ -1,8 +1,8 @@
 """Six recording sessions as one population: how many neurons does the geometry of 40 stimuli need?
 
 Expected: the RDM of 147 pooled neurons agrees with that of the noise-free law (Spearman above .9), that of 8 less
-(below .7), and before the response begins (0-60 ms, control) hardly any does (below .2). The pool is marked: its trials are
-unrelated. Draws ``neural_population.pdf``: medians of 20 draws of neurons, bands from 5 to 95 %.
+(below .7), and before the response begins (0-60 ms, control) hardly any does (below .2). The pool is marked: its trials
+are unrelated. Draws ``neural_population.pdf``: medians of 20 draws of neurons, bands from 5 to 95 %.
 """
 
 # %% Six sessions of 50 neurons: Poisson spikes in bins of 10 ms, a response from 60 ms on, another gain each day

@@ -56,6 +56,17 @@ def test_rows_of_the_model_in_another_order_change_no_score(order, given_order):
     np.testing.assert_allclose(permuted, score, rtol=0, atol=1e-12)
 
 
+def test_by_position_the_score_of_a_permuted_model_falls_to_0():
+    ids, rng = [f"s{k}" for k in range(400)], np.random.default_rng(2)
+    model, order = rng.normal(size=400), rng.permutation(400)
+    data = made(ids, n_neuroids=1)
+    data = data.copy(data=model[:, None] + 0.5 * data.values)
+    _, means = average_repetitions(data)
+    _, matched = match(data, [ids[k] for k in order])
+    assert np.corrcoef(model[order][matched.model_rows], means[:, 0])[0, 1] > 0.85  # 1 / sqrt(1.25) = 0.894
+    assert abs(np.corrcoef(model[order], means[:, 0])[0, 1]) < 0.15  # control: 3 standard errors of 0
+
+
 @pytest.mark.parametrize(
     ("ids", "kwargs", "said"),
     [
