@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from netphys.figures.style import PAGE, paper_style
+from netphys.figures.style import COLUMN, PAGE, paper_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +26,7 @@ def neural_figure(understood: Any) -> Figure:
     columns = min(len(panels), 2) if len(panels) != 3 else 3
     rows = -(-len(panels) // columns)
     with paper_style():
-        figure = Figure(figsize=(PAGE, 2.5 * rows), layout="constrained")
+        figure = Figure(figsize=(PAGE if columns > 1 else COLUMN, 2.5 * rows), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False).flat
         for letter, ax, (title, draw) in zip("ABCDEF", axes, panels):
             draw(ax)

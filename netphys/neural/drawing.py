@@ -48,13 +48,23 @@ def panels(data: NeuralData, reliable: Reliability | None) -> list[tuple[str, Ca
         return found
     assembly = data.assembly
     if data.kind == "behaviour":
-        return [("Choices", lambda ax: _choices(assembly, ax)), ("Presentations", lambda ax: _repeats(assembly, ax))]
-    found = [("Responses", lambda ax: _responses(assembly, ax)), ("Presentations", lambda ax: _repeats(assembly, ax))]
+        return [("Choices", lambda ax: _choices(assembly, ax)), *_shown(assembly)]
+    found = [
+        ("Responses", lambda ax: _responses(assembly, ax)),
+        *(_shown(assembly) or [("Neuroids", lambda ax: _means(assembly, ax))]),
+    ]
     if "time_bin" in assembly.dims and "time_bin_start" in assembly.coords:
         found.insert(0, ("Time course", lambda ax: _time_course(assembly, ax)))
     if reliable is not None:
         found.append(("Reliability", reliable.plot))
     return found
+
+
+def _shown(assembly: xr.DataArray) -> list[tuple[str, Callable[[Any], Any]]]:
+    """A panel of how often stimuli were shown, where that differs; a number that is the same for all is no figure."""
+    _, codes = first_presentations(assembly["stimulus_id"].values)
+    differ = len(np.unique(np.bincount(codes))) > 1
+    return [("Presentations", lambda ax: _repeats(assembly, ax))] if differ else []
 
 
 def new_axes() -> Axes:
@@ -141,13 +151,28 @@ def _repeats(assembly: xr.DataArray, ax: Axes) -> Axes:
     return _bare(ax, "presentations of a stimulus", "stimuli")
 
 
+def _means(assembly: xr.DataArray, ax: Axes) -> Axes:
+    """Draw how strongly neuroids respond on average."""
+    rest = [dim for dim in assembly.dims if dim != "neuroid"]
+    ax.hist(assembly.mean(rest).values, bins="auto", color=COLOURS[0])
+    return _bare(ax, f"mean response ({assembly.attrs.get('unit', 'as in the file')})", "neuroids")
+
+
 def _time_course(assembly: xr.DataArray, ax: Axes) -> Axes:
-    """Draw the mean over presentations and neuroids in time, with its standard error over neuroids."""
+    """Draw the mean over presentations and neuroids in time.
+
+    The band is its standard error over neuroids, each less its own mean over time (Cousineau 2005, Tutor Quant Methods
+    Psychol 1:42; Morey 2008, 4:61): how far neuroids differ in rate says nothing of the course.
+    """
     each = assembly.mean("presentation").transpose("neuroid", "time_bin").values
-    mean, error = np.nanmean(each, axis=0), np.nanstd(each, axis=0, ddof=1) / np.sqrt(len(each)) if len(each) > 1 else 0
+    n, bins = each.shape
+    mean = np.nanmean(each, axis=0)
     starts, ends = assembly["time_bin_start"].values, assembly["time_bin_end"].values
     centres = (starts + ends) / 2
-    ax.fill_between(centres, mean - error, mean + error, color=COLOURS[0], alpha=0.25, linewidth=0)
+    if n > 1 and bins > 1:
+        own = each - np.nanmean(each, axis=1, keepdims=True)
+        error = np.nanstd(own, axis=0, ddof=1) / np.sqrt(n) * np.sqrt(bins / (bins - 1))
+        ax.fill_between(centres, mean - error, mean + error, color=COLOURS[0], alpha=0.25, linewidth=0)
     ax.plot(centres, mean, color=COLOURS[0], linewidth=1.3)
     ax.axvline(0.0, color=_GREY, linewidth=0.8, linestyle="--")
     return _bare(ax, "time from onset (ms)", f"response ({assembly.attrs.get('unit', 'as in the file')})")

@@ -98,7 +98,10 @@ RESPONSES = "f.npz?kind=responses&axes={}&region=IT"
         ([4186], ("f.npz?region=IT",)),  # a triangle
         ([92, 168], (RESPONSES.format("stimulus,neuroid"),)),
         ([168, 92], (RESPONSES.format("neuroid,stimulus"),)),
-        ([3, 92, 5], tuple(RESPONSES.format(axes) for axes in ("neuroid,stimulus,repetition", "repetition,stimulus,neuroid"))),
+        (
+            [3, 92, 5],
+            tuple(RESPONSES.format(axes) for axes in ("neuroid,stimulus,repetition", "repetition,stimulus,neuroid")),
+        ),
         ([3, 4, 5], ()),  # no axis has as many
         ([], ()),
     ],
@@ -124,3 +127,9 @@ def test_a_panel_draws_on_the_axes_that_it_is_given(trials):
     heights = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in axes[1].patches}
     assert heights == {2: 4, 3: 8}  # stimuli that were shown so often
     assert understood.plot().get_xlabel() == "stimulus"
+
+
+def test_a_number_of_presentations_that_is_the_same_for_all_is_no_panel(tmp_path):
+    np.save(tmp_path / "all.npy", np.random.default_rng(2).normal(size=(12, 5, 4)))
+    address = f"{tmp_path / 'all.npy'}?kind=responses&axes=stimulus,neuroid,repetition"
+    assert [title for title, _ in understand(address, ids=IDS).panels()] == ["Responses", "Neuroids", "Reliability"]
