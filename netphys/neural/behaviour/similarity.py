@@ -83,7 +83,8 @@ def rdms_from_ratings(
     same = np.flatnonzero(a == b)
     if len(same):
         raise NeuralDataError(
-            f"row {same[0] + 1} of the ratings sets {a[same[0]]!r} beside itself; an RDM has pairs of different stimuli"
+            f"row {same[0] + 1} of the ratings sets {str(a[same[0]])!r} beside itself; an RDM has pairs of "
+            "different stimuli"
         )
     if scale == "similarity":
         high = float(rating.max()) if top is None else float(top)
@@ -156,8 +157,8 @@ def rdms_from_triplets(
     bad = np.flatnonzero(~is_odd.any(axis=1))
     if len(bad):
         raise NeuralDataError(
-            f"row {bad[0] + 1} of the triplets has {odd[bad[0]]!r} as the odd one of {', '.join(shown[bad[0]])}; it is "
-            "one of the three (their ids, not 1, 2, 3)"
+            f"row {bad[0] + 1} of the triplets has {str(odd[bad[0]])!r} as the odd one of {', '.join(shown[bad[0]])}; "
+            "it is one of the three (their ids, not 1, 2, 3)"
         )
     ids, codes = first_presentations(shown.reshape(-1).tolist())
     codes = codes.reshape(-1, 3)

@@ -116,6 +116,7 @@ def column(table: pd.DataFrame, name: str, what: str) -> np.ndarray:
 
 def _require_offered(made: np.ndarray, true: np.ndarray, other: np.ndarray) -> None:
     """Refuse trials whose choice was not one of the two."""
+    made, true, other = (each.astype(object) for each in (made, true, other))  # plain str, for messages
     same = np.flatnonzero(true == other)
     if len(same):
         raise NeuralDataError(
@@ -220,7 +221,7 @@ def _objects(
                 f"the behaviour has no coordinate {' or '.join(map(repr, wanted))} that says what would have been "
                 "right; give truth={stimulus_id: object}, or the coordinate's name"
             )
-        texts = as_text(np.broadcast_to(behaviour[name].values, (len(stimulus),)))
+        texts = as_text(np.broadcast_to(behaviour[name].values, (len(stimulus),))).astype(object)
         first = np.unique(stimulus, return_index=True)[1]
         twice = np.flatnonzero(texts != texts[first][stimulus])
         if len(twice):
