@@ -15,7 +15,8 @@ from PIL import Image
 from netphys.cli.main import main, make_parser
 
 COMMANDS = (
-    "run", "train", "stimuli", "data", "neural", "layers", "record", "merge", "units", "probe", "rsa", "info", "verify",
+    "run", "train", "stimuli", "data", "neural", "layers", "record", "merge", "units", "probe", "rsa", "info",
+    "verify", "doctor",
     "doctor",
 )  # fmt: skip
 

@@ -60,7 +60,9 @@ def test_rdms_are_no_assembly_to_write(tmp_path, capsys):
 
 
 def test_a_simulated_cortex(capsys):
-    assert main(["neural", "world:cortex?region=V1&subjects=2&neuroids=5", "--stimuli", "world:scenes?n=12&size=32"]) == 0
+    assert (
+        main(["neural", "world:cortex?region=V1&subjects=2&neuroids=5", "--stimuli", "world:scenes?n=12&size=32"]) == 0
+    )
     assert "V1 (10)" in capsys.readouterr().out
     assert main(["neural", "world:cortex?region=V1"]) == 2
     assert "give them" in capsys.readouterr().err
