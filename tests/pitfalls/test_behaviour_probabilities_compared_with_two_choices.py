@@ -1,4 +1,4 @@
-"""A network's probability among all choices set beside subjects' choices of two: their tasks differ, not their minds."""
+"""A network's probability among all choices set beside subjects' choices of two: the tasks differ, not the minds."""
 
 from __future__ import annotations
 

@@ -68,9 +68,7 @@ def similarities_from_csv(
     renamed = columns or {}
     unknown = next((each for each in renamed if each not in (*needed, *others)), None)
     if unknown is not None:
-        raise OptionError(
-            f"{form} have no column {unknown!r} to be called otherwise{near(unknown, [*needed, *others])}"
-        )
+        raise OptionError(f"{form} have no column {unknown!r} to rename{near(unknown, [*needed, *others])}")
     if form == "ratings" and "scale" not in options:
         raise OptionError("ratings: say scale='similarity' or scale='dissimilarity', what a large one means")
     file = existing(Path(path))
