@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from netphys.errors import NeuralDataError
-from netphys.neural.files.columns import number, why_no_number
+from netphys.neural.files.columns import number, numbers, why_no_number
 from netphys.neural.files.contents import Variable, kind_of
 from netphys.neural.files.ids import read_rows, require_commas
 from netphys.numpy_files import npy_header, npz_headers, read_npy, read_npz
@@ -108,7 +108,7 @@ def floats(path: Path, cells: list[list[str]]) -> np.ndarray:
     NeuralDataError
         If a cell is text; the line names the first.
     """
-    found = [[number(cell) for cell in row] for row in cells]
+    found = [numbers(row) for row in cells]
     for row, read in zip(cells, found):
         if None in read:
             cell = row[read.index(None)]

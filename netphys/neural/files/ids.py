@@ -87,7 +87,7 @@ def open_csv(path: Path) -> Iterator[Iterator[list[str]]]:
         raise NeuralDataError(f"{path} is not a CSV file in UTF-8 with commas ({why}); save it as CSV UTF-8")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            yield (row for row in csv.reader(file, strict=True) if row)
+            yield filter(None, csv.reader(file, strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise NeuralDataError(f"{path} is not a CSV file in UTF-8 with commas ({str(error)[:100]})") from None
 

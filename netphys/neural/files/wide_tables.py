@@ -55,7 +55,6 @@ def read_wide(
         if ids is not None or repetition is not None:
             raise NeuralDataError(f"{path} has no header; a column can only be named in a table that has one")
         return _bare(path, cells, first)
-    columns = {name: [row[at] for row in cells] for at, name in reversed(list(enumerate(header)))}
     for option in (ids, repetition):
         if option is not None and option not in header:
             raise NeuralDataError(f"{path} has no column {option!r}{near(option, header)}")
@@ -66,10 +65,10 @@ def read_wide(
         if at == named:
             continue
         if name == repetition or (name == "repetition" and repetition is None):
-            coordinates["repetition"] = Column.of(name, np.array(columns[name], dtype=str)).values
+            coordinates["repetition"] = _coordinate(cells, at)
             taken.append(at)
-        elif _leads(at, taken) and (name in _COORDINATES or _is_text(columns[name])) and named is not None:
-            coordinates[name] = Column.of(name, np.array(columns[name], dtype=str)).values
+        elif named is not None and _leads(at, taken) and (name in _COORDINATES or _is_text([row[at] for row in cells])):
+            coordinates[name] = _coordinate(cells, at)
             taken.append(at)
     kept = [at for at in range(len(header)) if at not in taken]
     names = [header[at] for at in kept]
@@ -104,7 +103,12 @@ def _first_is_ids(header: list[str], cells: list[list[str]], first: str | None) 
 
 def _leads(at: int, taken: list[int]) -> bool:
     """Tell whether nothing but columns that were taken stands before a column."""
-    return all(before in taken for before in range(at))
+    return set(range(at)) <= set(taken) if at <= len(taken) else False
+
+
+def _coordinate(cells: list[list[str]], at: int) -> np.ndarray:
+    """A column as the values of a coordinate."""
+    return Column.of("", np.array([row[at] for row in cells], dtype=str)).values
 
 
 def _is_text(cells: list[str]) -> bool:
