@@ -11,7 +11,7 @@ import numpy as np
 from netphys.errors import NeuralDataError, near
 from netphys.guards import first_line
 from netphys.neural.files.arrays import FirstColumn, npy_variables, npz_variables, read_npy, read_npz, read_table
-from netphys.neural.files.contents import Variable, choose, kind_of
+from netphys.neural.files.contents import Kind, Variable, choose, kind_of
 from netphys.neural.files.hdf5 import hdf5_variables, read_hdf5
 from netphys.neural.files.labels import texts_of
 from netphys.neural.files.matlab import matlab_variables, read_matlab
@@ -133,7 +133,7 @@ class ArrayFile:
         try:
             if self.suffix == ".mat" and "." in name:
                 value = self._field(name)
-                return Variable(name, value.shape, "cell" if value.dtype == object else kind_of(value.dtype))
+                return Variable(name, value.shape, _kind_within(value))
         except NeuralDataError:
             if missing is not None:
                 raise
@@ -196,6 +196,13 @@ class ArrayFile:
             value, walked = _field_of(value, field), f"{walked}.{field}"
         self._read[name] = value
         return value
+
+
+def _kind_within(value: np.ndarray) -> Kind:
+    """Name the kind of what a struct holds."""
+    if value.dtype.names is not None:
+        return "struct"
+    return "cell" if value.dtype == object else kind_of(value.dtype)
 
 
 def _field_of(struct: np.ndarray, field: str) -> np.ndarray:

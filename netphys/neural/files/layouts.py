@@ -68,7 +68,7 @@ def laid_out(array: np.ndarray, layout: Layout) -> xr.DataArray:
     Raises
     ------
     ValueError
-        If nothing is left.
+        If every presentation is left out.
 
     Examples
     --------
@@ -109,11 +109,11 @@ def laid_out(array: np.ndarray, layout: Layout) -> xr.DataArray:
 
 def _there(view: np.ndarray, *, keep: bool) -> tuple[np.ndarray, np.ndarray]:
     """Repetition and row of the presentations that are not NaN throughout (all, where `keep`), by repetition."""
-    if view.dtype.kind == "f":
+    if view.dtype.kind == "f" and not keep:
         shown = ~np.isnan(view).all(axis=tuple(range(2, view.ndim)))
         if not shown.any():
             raise ValueError("every response is NaN")
     else:
         shown = np.ones(view.shape[:2], dtype=bool)
-    repetition, at = np.nonzero(np.ones_like(shown) if keep else shown)
+    repetition, at = np.nonzero(shown)
     return repetition, at

@@ -59,7 +59,7 @@ def load_responses(
     refuse_choices(path, options)
     file = ArrayFile(path, suffix, options.group)
     axes = options.axes or ("stimulus", "neuroid")
-    variable = file.choose(options.variable, lambda each: _may_be_responses(each, len(axes)), what=_what(axes))
+    variable = _variable(file, options.variable, axes)
     value = _array(file, variable, axes)
     shown, joined = _shown(file, variable, options, ids, axes, value.shape)
     neuroids = _neuroids(file, options, value.shape[axes.index("neuroid")])
@@ -103,20 +103,23 @@ def long_form(cube: np.ndarray, stimulus_ids: tuple[str, ...], neuroids: Sequenc
     return laid_out(cube, Layout(axes, stimulus_ids, names))
 
 
+def _variable(file: ArrayFile, wanted: str | None, axes: tuple[str, ...]) -> Variable:
+    """The variable of responses: the one named, or the only one of numbers with so many axes."""
+    fitting = {each.name for each in file.held.values() if _may_be_responses(each, len(axes))}
+    if file.suffix == ".mat" and not fitting:  # MATLAB drops axes of length 1 at the end
+        fitting = {each.name for each in file.held.values() if _may_be_responses(each, 2)}
+    return file.choose(wanted, lambda each: each.name in fitting, what=f"responses ({' x '.join(axes)})")
+
+
 def _may_be_responses(variable: Variable, n_axes: int) -> bool:
     """Tell from a header whether a variable can be responses."""
     return variable.kind == "numbers" and len(variable.shape) == n_axes and 0 not in variable.shape
 
 
-def _what(axes: tuple[str, ...]) -> str:
-    """What is looked for, for messages."""
-    return f"responses ({' x '.join(axes)})"
-
-
 def _array(file: ArrayFile, variable: Variable, axes: tuple[str, ...]) -> np.ndarray:
     """Read the responses and see that they can have these axes."""
     value = file.read(variable)
-    if file.suffix == ".mat" and value.ndim < len(axes):  # MATLAB drops axes of length 1 at the end
+    if file.suffix == ".mat" and value.ndim < len(axes):
         value = value.reshape(*value.shape, *[1] * (len(axes) - value.ndim))
     if value.ndim != len(axes) or value.dtype.kind not in "fiub" or value.size == 0:
         held = f"{variable.name} of shape {value.shape} and {value.dtype}"
