@@ -67,7 +67,7 @@ def require_claim(
             f"{path}: {what} claims {claimed / 1e9:.1f} GB, more than the {budget / 1e9:.1f} GB a file may take; "
             "save the part that is needed"
         )
-    if claimed > _FREE and claimed > ratio * stored:
+    if claimed > _FREE and claimed > ratio * max(stored, 1):
         raise FileError(
             f"{path}: {what} claims {claimed} bytes from {stored} bytes on disk, more than {ratio}:1; "
             "it is no honest file, or save it uncompressed"
@@ -197,6 +197,8 @@ def _dataset(path: Path, dataset: Any, budget: int, ratio: int) -> int:
         raise FileError(f"{path}: {dataset.name} is a virtual dataset, which is not followed; copy the data in")
     if dataset.shape is None:  # an empty dataset
         return 0
+    if dataset.shape == ():  # readers take single values at once, whatever is read in pieces
+        budget, ratio = min(budget, BUDGET), min(ratio, RATIO)
     claimed = int(dataset.dtype.itemsize)
     for length in dataset.shape:
         claimed *= int(length)

@@ -66,3 +66,18 @@ def test_a_group_with_two_names_is_no_loop_and_one_within_itself_is(tmp_path: Pa
         file["b/c/up"] = file["b"]
     with pytest.raises(FileError, match="a group that holds itself"), guarded_hdf5(path, soft_links=True):
         pass
+
+
+def test_a_single_value_is_held_to_the_limits_where_whole_files_are_not(tmp_path: Path):
+    with h5py.File(tmp_path / "large.h5", "w") as file:
+        file.create_dataset("raw", (10**10,), "f8", chunks=(10**6,))  # never written, and never read
+    with guarded_hdf5(tmp_path / "large.h5", budget=1 << 60, ratio=1 << 60) as file:
+        assert file["raw"].shape == (10**10,)
+    with h5py.File(tmp_path / "large.h5", "r+") as file:
+        file.create_dataset("text", (), "S1000000000")
+    told = "/text claims 1000000000 bytes from 0 bytes on disk, more than 200:1"
+    with (
+        pytest.raises(FileError, match=told),
+        guarded_hdf5(tmp_path / "large.h5", budget=1 << 60, ratio=1 << 60),
+    ):
+        pass
