@@ -83,7 +83,9 @@ def spike_rates(
     counts: Int[np.ndarray, "presentation neuroid bin"], edges: Sequence[float] | np.ndarray
 ) -> Float[np.ndarray, "presentation neuroid bin"]:
     """Turn counts into rates in spikes/s: counts / width x 1000, with `edges` (bin + 1,) in ms."""
-    return counts / np.diff(np.asarray(edges, dtype=np.float64)) * 1000.0
+    rates = counts / np.diff(np.asarray(edges, dtype=np.float64))
+    rates *= 1000.0  # in place: counts of fine bins take gigabytes
+    return rates
 
 
 def observed_bins(

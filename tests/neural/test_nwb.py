@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -16,6 +17,7 @@ from nwb_files import COUNTS, TRAINS, TRIALS, write_nwb
 from netphys.errors import FileError, NeuralDataError
 from netphys.neural import load_neural, read_assembly, write_assembly
 from netphys.neural.files.nwb import nwb_contents
+from netphys.neural.files.nwb_tables import read_column
 
 
 def test_known_answer(tmp_path: Path):
@@ -261,22 +263,41 @@ def test_references_that_lead_out_of_the_file(tmp_path: Path):
     """Object references lead to what no link leads to: a column whose bytes are another file's is not read."""
     path = write_nwb(tmp_path / "a.nwb", locations=["V1"], electrodes=[[0]] * 3)
     (tmp_path / "secret.bin").write_bytes(b"secret!!")
-    load_neural(f"{path}?window=70,170")
     with h5py.File(path, "r+") as file:
         hidden = file.create_group(None)  # has no name in the file
         hidden["itself"] = hidden  # what keeps it there
-        for key, value in file["general/extracellular_ephys/electrodes"].attrs.items():
-            hidden.attrs[key] = value
+        hidden.attrs.update(file["general/extracellular_ephys/electrodes"].attrs)
         file.copy("general/extracellular_ephys/electrodes/id", hidden)
         hidden.create_dataset("location", (1,), "S8", external=[(str(tmp_path / "secret.bin"), 0, 8)])
-        for key in ("neurodata_type", "namespace", "description", "object_id"):
-            value = file["general/extracellular_ephys/electrodes/location"].attrs[key]
-            hidden["location"].attrs[key] = value
+        hidden["location"].attrs.update(file["general/extracellular_ephys/electrodes/location"].attrs)
         hidden.attrs["colnames"] = ["location"]
         file["units/electrodes"].attrs["table"] = hidden.ref
-    with pytest.raises(FileError) as raised:
+        column = SimpleNamespace(name="location", data=hidden["location"])
+        assert column.data[0] == b"secret!!"  # control: h5py reads it
+        with pytest.raises(FileError, match="electrodes/location keeps its bytes in another file"):
+            read_column(path, SimpleNamespace(name="electrodes"), column)
+    with pytest.raises(FileError, match="cannot be read as NWB"):  # pynwb fails on objects without a name
         load_neural(f"{path}?window=70,170")
-    assert "secret!!" not in str(raised.value) and str(path) in str(raised.value)
+
+
+def test_entries_that_all_point_to_one_long_text(tmp_path: Path):
+    n = 3000
+    trials = {"start_time": [1.0] * n, "stop_time": [1.5] * n, "stimulus_id": ["x" * 100_000] + ["y"] * (n - 1)}
+    path = write_nwb(tmp_path / "a.nwb", trials=trials)
+    with h5py.File(path, "r+") as file:
+        old = file["intervals/trials/stimulus_id"]
+        values, attrs = old[:], dict(old.attrs)
+        del file["intervals/trials/stimulus_id"]
+        made = file.create_dataset("intervals/trials/stimulus_id", data=values)
+        made.attrs.update(attrs)
+        file.flush()
+        at = made.id.get_offset()
+    raw = bytearray(path.read_bytes())
+    raw[at : at + 16 * n] = raw[at : at + 16] * n  # each entry says where its text is: all at the first
+    path.write_bytes(raw)
+    assert path.stat().st_size < 10**6
+    with pytest.raises(FileError, match="trials/stimulus_id has 3000 entries of up to 100000 bytes"):
+        load_neural(f"{path}?window=70,170")
 
 
 @pytest.mark.slow  # 300 units, 5,000 presentations, 5 million spikes: 5 s to write, 2 s to read

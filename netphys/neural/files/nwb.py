@@ -261,21 +261,23 @@ def _responses(
     """Counts (presentation, neuroid, bin), NaN where a bin was not observed; and how many are NaN."""
     try:
         counts = count_spikes(units.times, onsets, edges, index=units.ends)
-        unseen = np.zeros(counts.shape, dtype=bool)
+        if not len(invalid) and all(each is None for each in units.observed):
+            return counts, 0
+        seen = np.ones(counts.shape, dtype=bool)
         for at, intervals in enumerate(units.observed):
             if intervals is not None:
-                unseen[:, at] |= ~observed_bins(intervals, onsets, edges)
-        for start, stop in invalid:
-            borders = onsets[:, None] + edges / 1000
-            unseen |= ((borders[:, :-1] < stop) & (borders[:, 1:] > start))[:, None]
+                seen[:, at] = observed_bins(intervals, onsets, edges)
     except NeuralDataError as error:
         raise NeuralDataError(f"{path}: {error}") from None
-    n_unseen = int(unseen.sum())
-    if n_unseen == unseen.size:
+    borders = onsets[:, None] + edges / 1000
+    for start, stop in invalid:
+        seen &= ((borders[:, :-1] >= stop) | (borders[:, 1:] <= start))[:, None]
+    if not seen.any():
         raise NeuralDataError(
             f"{path}: no unit was observed in any window of the presentations (obs_intervals, invalid_times)"
         )
-    return (np.where(unseen, np.nan, counts) if n_unseen else counts), n_unseen
+    n_unseen = seen.size - int(np.count_nonzero(seen))
+    return (np.where(seen, counts, np.nan) if n_unseen else counts), n_unseen
 
 
 def _assembly(

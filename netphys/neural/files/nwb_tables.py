@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from netphys.errors import FileError, NeuralDataError
-from netphys.guards import guarded_hdf5, is_hdf5, require_claim, translating
+from netphys.guards import first_line, guarded_hdf5, is_hdf5, require_claim, translating
 from netphys.neural.assemblies import as_text
 
 __all__ = ["ends_of", "interval_tables", "is_scalar", "opened_nwb", "read_column", "row_ids", "scalar_columns"]
 
 _log = logging.getLogger(__name__)
 _WHOLE = 1 << 60  # a file may hold a raw recording of any size: what is read of it is checked when it is read
-_TEXT = 2**28  # bytes of text a column may hold: entries may all point to the same long one
+_TEXT = 2**28  # bytes of text a column may become: entries may all point to the same long one
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def opened_nwb(path: Path) -> Iterator[Any]:
     with guarded_hdf5(path, budget=_WHOLE, ratio=_WHOLE, soft_links=True) as file, translating(path, "NWB"):
         _require_version(path, file)
         with _warnings_logged(path), pynwb.NWBHDF5IO(file=file, mode="r", load_namespaces=True) as opened:
-            yield opened.read()
+            yield _read(path, opened)
 
 
 def interval_tables(nwbfile: Any) -> dict[str, Any]:
@@ -149,15 +149,27 @@ def read_column(path: Path, table: Any, column: Any) -> np.ndarray:
 def _text(path: Path, what: str, data: Any) -> np.ndarray:
     """Read text piece by piece: no header says how long the entries are."""
     piece = max(256, _TEXT // path.stat().st_size)  # an entry is not longer than the file
-    found: list[np.ndarray] = []
-    n_bytes = 0
+    found: list[str] = []
+    longest = 0
     for start in range(0, len(data), piece):
-        part = np.asarray(data[start : start + piece], dtype=object)
-        n_bytes += sum(map(len, part.reshape(-1)))
-        if n_bytes > _TEXT:
-            raise FileError(f"{path}: {what} claims more than {_TEXT // 2**20} MB of text; save what is needed")
-        found.append(as_text(part))
-    return np.concatenate(found) if found else np.zeros(data.shape, dtype=str)
+        part = np.asarray(data[start : start + piece], dtype=object).reshape(-1)
+        longest = max(longest, *map(len, part))
+        if longest * len(data) > _TEXT:  # numpy gives every entry the room of the longest
+            raise FileError(f"{path}: {what} has {len(data)} entries of up to {longest} bytes; save what is needed")
+        found += [each.decode() if isinstance(each, bytes) else str(each) for each in part.tolist()]
+    return np.array(found, dtype=str).reshape(data.shape)
+
+
+def _read(path: Path, opened: Any) -> Any:
+    """Let pynwb read, and say what it says of a file that it cannot: hdmf's errors print half the file first."""
+    try:
+        return opened.read()
+    except Exception as error:
+        builder = error.args[0] if len(error.args) > 1 else None
+        if not isinstance(getattr(builder, "path", None), str):
+            raise
+        reason = first_line(error.__cause__ or error)
+        raise NeuralDataError(f"{path} cannot be read as NWB: {builder.path} is malformed ({reason})") from None
 
 
 def _pynwb(path: Path) -> Any:

@@ -104,7 +104,7 @@ def _coords(path: Path, nwbfile: Any, units: Any, named_by: str | None) -> dict[
     names, counts = np.unique(ids, return_counts=True)
     if counts.max() > 1:
         raise NeuralDataError(
-            f"{path}: {counts.max()} units are named {str(names[counts.argmax()])!r}; name them apart by ?neuroid=COLUMN"
+            f"{path}: {counts.max()} units are named {str(names[counts.argmax()])!r}; name them by ?neuroid=COLUMN"
         )
     coords: dict[str, Any] = {"neuroid_id": ids}
     for name, value in (("animal", animal_of(nwbfile)), ("session", session_of(nwbfile))):
