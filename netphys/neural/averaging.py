@@ -28,6 +28,7 @@ __all__ = [
     "from_repetitions",
     "in_order",
     "repetitions",
+    "turns_of",
 ]
 
 
@@ -215,6 +216,11 @@ def _turns(ordered: xr.DataArray, codes: np.ndarray) -> np.ndarray:
     """Count, for every presentation, how many of its stimulus come before it; by ``repetition`` where there is one."""
     held = ordered.coords.get("repetition")
     said = held.values if held is not None and held.dims == ("presentation",) else np.zeros(len(codes), dtype=np.int64)
+    return turns_of(said, codes)
+
+
+def turns_of(said: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Count repetitions of each code from 0 without gaps (int64), in the order of `said`, then of the rows."""
     order = np.lexsort((said, codes))  # stable: rows of one repetition stay in their order
     starts = np.searchsorted(codes[order], codes[order])
     turn = np.empty(len(codes), dtype=np.int64)

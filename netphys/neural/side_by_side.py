@@ -15,7 +15,7 @@ from netphys.neural.averaging import columns_that_differ, counts_of, fewest_dims
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["IDENTITIES", "presentation_keys", "require_alike", "side_by_side"]
+__all__ = ["IDENTITIES", "filled", "presentation_keys", "require_alike", "shared_attributes", "side_by_side"]
 
 IDENTITIES = (
     "presentation_id",
@@ -93,7 +93,7 @@ def side_by_side(
     else:
         values, counts, shown = _by_counter(ordered, ids)
     dims = (*DIMS, "time_bin") if values.ndim == 3 else DIMS
-    made = xr.DataArray(values, dims=dims, attrs=_attributes(parts), name=parts[0].name)
+    made = xr.DataArray(values, dims=dims, attrs=shared_attributes(parts), name=parts[0].name)
     made = made.assign_coords({name: ("presentation", column) for name, column in shown.items()})
     made = made.assign_coords({name: ("neuroid", column) for name, column in _neuroids(ordered, shown, names).items()})
     times = {str(name): each for name, each in ordered[0].coords.items() if each.dims == ("time_bin",)}
@@ -185,7 +185,7 @@ def _merged(columns: list[tuple[np.ndarray, np.ndarray]], n: int) -> np.ndarray 
         if (known[at] & ~((new == old) | ((new != new) & (old != old)))).any():
             return None
         out[at], known[at] = new, True
-    return _filled(out, known, [values.dtype for _, values in columns])
+    return filled(out, known, [values.dtype for _, values in columns])
 
 
 def _neuroids(
@@ -206,7 +206,7 @@ def _neuroids(
                 dtypes.append(column.dtype)
             start = stop
         if known.any():
-            out[name] = _filled(values, known, dtypes)
+            out[name] = filled(values, known, dtypes)
     out["neuroid_id"] = _unique_ids(out, parts, names)
     return out
 
@@ -250,7 +250,7 @@ def _unique(ids: np.ndarray) -> bool:
     return len(set(ids.tolist())) == len(ids)
 
 
-def _filled(values: np.ndarray, known: np.ndarray, dtypes: Sequence[np.dtype]) -> np.ndarray:
+def filled(values: np.ndarray, known: np.ndarray, dtypes: Sequence[np.dtype]) -> np.ndarray:
     """A column of objects as text or numbers; what is not known is ``""`` or NaN."""
     kinds = {dtype.kind for dtype in dtypes}
     if kinds <= set("fiub"):
@@ -268,7 +268,7 @@ def _names(parts: Sequence[xr.DataArray], dim: str | None) -> list[str]:
     return list(dict.fromkeys(str(name) for part in parts for name, c in part.coords.items() if c.dims == wanted))
 
 
-def _attributes(parts: Sequence[xr.DataArray]) -> dict[str, Any]:
+def shared_attributes(parts: Sequence[xr.DataArray]) -> dict[str, Any]:
     """Attributes that all share; identifiers joined."""
     out = {
         key: value

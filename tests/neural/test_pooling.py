@@ -142,6 +142,8 @@ def test_the_same_presentations_are_no_pseudo_population():
     assert "pseudo_population" not in found.attrs
     xr.testing.assert_identical(found, whole)
     require_simultaneous(found, "the noise covariance")
+    said_elsewhere = right.drop_vars("session").assign_coords(session=("neuroid", ["s1", "s1"]))
+    np.testing.assert_array_equal(pool([left, said_elsewhere]).values, whole.values)
 
 
 @pytest.mark.parametrize(
