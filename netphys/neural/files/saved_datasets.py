@@ -195,7 +195,7 @@ def _assembly(path: Path, saved: _Saved, options: FileOptions, shown: list[str],
         "repetition": ("presentation", _repetition(path, saved, options, shown)),
         "neuroid_id": ("neuroid", np.array(neuroids)),
     }
-    gone = {label, options.repetition or "repetition"}
+    gone = {label, "repetition"} if options.repetition in (None, "repetition") else {label}
     coords |= _columns({key: each for key, each in saved.obs.items() if key not in gone}, "presentation", taken)
     taken |= set(coords)
     coords |= _columns({key: each for key, each in saved.channels.items() if key != by}, "neuroid", taken)
