@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from netphys.errors import NeuralDataError
+from netphys.errors import NeuralDataError, OutputError
 from netphys.files import committing, require_free, sha256_of
 from netphys.guards import first_line
 from netphys.neural.catalogue.entries import LOOPBACK, RemoteFile
 from netphys.progress import bar
 
-__all__ = ["digest_of", "download", "require_checksum"]
+__all__ = ["digest_of", "download", "require_checksum", "require_space"]
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def download(file: RemoteFile, target: Path, *, called: str) -> tuple[str, str]:
     network = "; is there a network?" if all(each.silent for _, each in reasons) else ""
     raise NeuralDataError(
         f"{called}: {file.filename} could not be fetched from {last_url}{others}: {last}{network}; "
-        f"by hand: download it as {target}, then say the same command again"
+        f"by hand: download it, put it there as {target}, then say the same again"
     )
 
 
@@ -108,6 +108,21 @@ def require_checksum(path: Path, file: RemoteFile, *, called: str) -> None:
             f"{called}: {path} has {algorithm} {found}, but {file.checksum_source} says {wanted}; "
             "it is damaged or another file: remove it, and fetch it again"
         )
+
+
+def require_space(folder: Path, n_bytes: int, *, what: str) -> None:
+    """Refuse to fetch what will not fit.
+
+    Raises
+    ------
+    OutputError
+        If the file system of `folder` has less free.
+    """
+    try:
+        require_free(folder, n_bytes, what=what)
+    except OutputError as error:
+        said = str(error).partition(";")[0]
+        raise OutputError(f"{said}; name another folder by --into or NETPHYS_DATA") from None
 
 
 def digest_of(path: Path, algorithm: str) -> str:
@@ -194,7 +209,7 @@ class _Answer:
             raise _Failed(f"the file there has {self.length} bytes, not {self.file.bytes}; it is another one")
         if self.length > MOST:
             raise _Failed(f"{self.length / 1e9:,.0f} GB are announced, more than the {MOST / 1e9:,.0f} GB of a set")
-        require_free(self.folder, self.length, what=self.file.filename)
+        require_space(self.folder, self.length, what=self.file.filename)
 
 
 class _Watch:
@@ -216,7 +231,7 @@ class _Watch:
         if self.written > limit + _CHUNK and self.temporary.stat().st_size > limit:
             raise _Failed(f"more than the {limit} bytes of the file were sent")
         if not self.answer.length and self.written % (64 * _CHUNK) == 0:
-            require_free(self.temporary.parent, 64 * _CHUNK, what=self.answer.file.filename)
+            require_space(self.temporary.parent, 64 * _CHUNK, what=self.answer.file.filename)
 
     def reset(self) -> None:
         """All is there: pooch tells the whole length again after this."""

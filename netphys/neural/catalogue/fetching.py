@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from netphys.errors import NetphysError, NeuralDataError
-from netphys.files import committing, ensure_folder, locked, remove_tree, require_free, sha256_of, sweep, write_json
-from netphys.neural.catalogue.downloading import download, require_checksum
+from netphys.files import committing, ensure_folder, locked, remove_tree, sha256_of, sweep, write_json
+from netphys.neural.catalogue.downloading import download, require_checksum, require_space
 from netphys.neural.catalogue.entries import Catalogue, Entry, RemoteFile, read_catalogue
 from netphys.neural.catalogue.unpacking import unpack
 
@@ -134,7 +134,7 @@ def _fetch_all(entry: Entry, root: Path, *, force: bool) -> None:
 def _require_space(entry: Entry, folder: Path, record: dict[str, Any]) -> None:
     """See that what is to come fits, as far as sizes are known."""
     missing = sum(each.bytes or 0 for each in entry.files if each.filename not in record["files"])
-    require_free(folder, missing, what=entry.name)
+    require_space(folder, missing, what=entry.name)
 
 
 def _fetch_one(entry: Entry, file: RemoteFile, folder: Path, record: dict[str, Any], *, force: bool) -> None:

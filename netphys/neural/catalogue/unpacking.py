@@ -8,8 +8,9 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from netphys.errors import NeuralDataError
-from netphys.files import remove_tree, require_free, writing
+from netphys.files import remove_tree, writing
 from netphys.guards import require_claim, translating
+from netphys.neural.catalogue.downloading import require_space
 
 __all__ = ["SUFFIXES", "unpack"]
 
@@ -56,7 +57,7 @@ def unpack(archive: Path, folder: Path, *, budget: int = BUDGET) -> dict[str, in
         wanted = [each for each in members if each.filename.lower().endswith(SUFFIXES)]
         total = sum(each.file_size for each in wanted)
         require_claim(archive, "the archive", claimed=total, stored=archive.stat().st_size, budget=budget)
-        require_free(archive.parent, total, what=f"what {archive.name} holds")
+        require_space(archive.parent, total, what=f"what {archive.name} holds")
         if not wanted:
             raise NeuralDataError(f"{archive} holds no data file ({', '.join(SUFFIXES[:8])}, ...)")
         try:

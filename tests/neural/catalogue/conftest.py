@@ -80,6 +80,12 @@ def hurried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("NETPHYS_CATALOGUE", raising=False)
 
 
+@pytest.fixture(name="send")
+def _send() -> Callable[..., None]:
+    """Send a whole answer of the server."""
+    return send
+
+
 HEAD = """
 [[sets]]
 name = "{name}"
@@ -92,7 +98,7 @@ neuroids = "5"
 subjects = "1"
 licence = "none stated"
 homepage = "https://example.org"
-access = "file"
+access = "{access}"
 seen = "all of it"
 {more}
 [[sets.papers]]
@@ -115,8 +121,10 @@ found_in = "a test"
 def catalogue(server: Server, tmp_path: Path) -> Callable[..., Catalogue]:
     """Write a catalogue of one set, ``set``, and read it: file name -> further lines of its entry."""
 
-    def make(files: dict[str, str], *, more: str = "", name: str = "set", urls: list[str] | None = None) -> Catalogue:
-        text = HEAD.format(name=name, more=more)
+    def make(
+        files: dict[str, str], *, more: str = "", access: str = "file", urls: list[str] | None = None
+    ) -> Catalogue:
+        text = HEAD.format(name="set", access=access, more=more)
         for filename, lines in files.items():
             text += FILE.format(filename=filename, urls=urls or [server.url(filename)], more=lines)
         path = tmp_path / "catalogue.toml"

@@ -1,4 +1,4 @@
-"""What the catalogue says: every entry well-formed, citations that parse, and a mistake in a catalogue one clear line."""
+"""What the catalogue says: every entry well-formed, citations that parse, a mistake one clear line."""
 
 from __future__ import annotations
 
