@@ -35,17 +35,17 @@ def draw_sorted(measured: Reliability, ax: Axes | None) -> Axes:
         ax.axhline(median, color=_GREY, linewidth=0.8, linestyle="--")
         ax.annotate(
             f"median {median:.2f}",
-            (0.99, median),
+            (0.02, median),  # the left half of sorted values is below their median: nothing is in the way
             xycoords=("axes fraction", "data"),
-            xytext=(0, -3),
+            xytext=(0, 2),
             textcoords="offset points",
-            ha="right",
-            va="top",
+            va="bottom",
             color=_GREY,
             fontsize="small",
         )
     ax.set_xlim(0, len(at) + 1)
-    return _finished(ax, f"neuroid, sorted (of {len(measured.rho)})", low)
+    interval = f"reliability of the mean response\nand its {100 * measured.confidence:g} % interval"
+    return _finished(ax, f"neuroid, sorted (of {len(measured.rho)})", low, interval)
 
 
 def draw_in_time(measured: Reliability, ax: Axes | None) -> Axes:
@@ -70,12 +70,12 @@ def _width(n: int) -> float:
     return float(np.clip(120 / max(n, 1), 0.4, 2.0))
 
 
-def _finished(ax: Axes, xlabel: str, low: np.ndarray) -> Axes:
+def _finished(ax: Axes, xlabel: str, low: np.ndarray, ylabel: str = "reliability of the mean response") -> Axes:
     """Label the axes; 0 and 1 are always seen."""
     least = float(np.nanmin(low, initial=0.0))
     if least < 0:
         ax.axhline(0.0, color="black", linewidth=0.5)
     ax.set_ylim(max(least - 0.05, _LOWEST) if least < 0 else 0.0, 1.0)
-    ax.set(xlabel=xlabel, ylabel="reliability of the mean response")
+    ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.spines[["top", "right"]].set_visible(False)
     return ax

@@ -95,24 +95,38 @@ class Reliability:
         return draw_sorted(self, ax) if self.time_bins is None else draw_in_time(self, ax)
 
     def __str__(self) -> str:
-        known = self.rho[np.isfinite(self.rho)]
-        n = len(self.rho)
+        n, told = len(self.rho), ""
         what = f"{n} neuroid{'s' * (n != 1)}"
-        if self.time_bins is not None:
-            what += f" x {self.rho.shape[1]} time bins"
-        if len(known) == 0:
+        if not np.isfinite(self.rho).any():
             return f"{what}: none has a reliability"
-        median, low, high = (_short(np.nanmedian(each)) for each in (self.rho, self.low, self.high))
-        told = f"{what}: median {median} [{low}, {high}], mean {_short(known.mean())}, least {_short(known.min())}"
-        if len(known) < self.rho.size:
-            told += f", {self.rho.size - len(known)} without a value"
+        values = [self.rho, self.low, self.high]
+        if self.time_bins is not None:
+            known = np.isfinite(self.rho).any(axis=0)
+            best = int(np.argmax(np.where(known, np.nanmedian(np.where(known, self.rho, 0.0), axis=0), -np.inf)))
+            told = f", most reliable of {self.rho.shape[1]} time bins {self._bin(best)}"
+            values = [each[:, best] for each in values]
+        median, low, high = (_short(np.nanmedian(each)) for each in values)
+        known = values[0][np.isfinite(values[0])]
+        told = f"{what}{told}: median {median} [{low}, {high}]"
+        told += f", mean {_short(known.mean())}, least {_short(known.min())}"
+        if len(known) < n:
+            told += f", {n - len(known)} without a value"
+        return f"{told}; {self._shown()}"
+
+    def _bin(self, at: int) -> str:
+        """Name a time bin."""
+        bins = [each[at] for each in (self.time_bins or {}).values()]
+        return f"{bins[0]:g} to {bins[-1]:g} ms" if len(bins) > 1 else f"no. {at}"
+
+    def _shown(self) -> str:
+        """Say how often how many stimuli were shown."""
         fewest, most = self.presentations
         times = f"{fewest}" if fewest == most else f"{fewest}-{most}"
         stimuli = sorted({int(each) for each in self.n_stimuli.reshape(-1)})
         many = f"{stimuli[0]}" if len(stimuli) == 1 else f"{stimuli[0]}-{stimuli[-1]}"
         single = int(self.n_single.max())
-        left_out = f" ({'up to ' * (self.n_single.min() < single)}{single} shown once left out)" if single else ""
-        return f"{told}; {times} repetitions of {many} stimuli{left_out}"
+        left_out = f" ({'up to ' * bool(self.n_single.min() < single)}{single} shown once left out)" if single else ""
+        return f"{times} repetitions of {many} stimuli{left_out}"
 
     def __repr__(self) -> str:
         return f"Reliability({self})"

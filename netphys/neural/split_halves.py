@@ -1,8 +1,8 @@
 """Random halves of the repetitions of every stimulus, and the correlation of the two half means, without a loop.
 
-The presentations of a stimulus are shuffled once; a split then is a choice of places in the shuffled rows. With the
-Gram matrix over places of all stimuli that have R presentations, (place, place), every sum of products of two half
-means is a quadratic form in it: the data are read once, whatever the number of splits.
+The presentations of a stimulus are shuffled; a split then is a choice of places in the shuffled rows. With the Gram
+matrix over places of all stimuli that have R presentations, (place, place), every sum of products of two half means is
+a quadratic form in it: the data are read once a shuffle, whatever the number of splits.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Blocks", "half_correlation", "shuffled_blocks", "spearman_brown"]
 
+_SHUFFLES, _SHUFFLED = 10, 50_000  # most shuffles, and presentations shuffled in all: many need fewer to agree
 _CONSTANT = 1e-12  # of the sum of squares: what rounding leaves of the variance of a half mean that does not vary
 
 
@@ -77,7 +78,7 @@ def half_correlation(
     Parameters
     ----------
     blocks : sequence of float64 (stimulus, repetition, neuroid)
-        Responses, one block a number of repetitions, without NaN; near mean 0 over all blocks.
+        Responses, one block a number of repetitions, in random order, without NaN; near mean 0 over all blocks.
     n_splits : int
         How many splits.
     seed : int
@@ -91,25 +92,15 @@ def half_correlation(
         NaN where a half mean of any split does not vary over stimuli: leaving such splits out would choose the
         splits that agree.
     """
-    n_neuroids = blocks[0].shape[2]
     n = sum(len(block) for block in blocks)
-    sums = np.zeros((5, n_neuroids, n_splits))  # of a, b, aa, bb, ab
-    for block in blocks:
-        by_place = np.ascontiguousarray(block.transpose(2, 1, 0))
-        gram = by_place @ by_place.transpose(0, 2, 1)
-        first, second = _halves(block.shape[1], n_splits, seed)
-        total = by_place.sum(axis=2)
-        of_first = np.matmul(first, gram)
-        sums[0] += total @ first.T
-        sums[1] += total @ second.T
-        sums[2] += np.einsum("pbr,br->pb", of_first, first)
-        sums[3] += np.einsum("pbr,br->pb", np.matmul(second, gram), second)
-        sums[4] += np.einsum("pbr,br->pb", of_first, second)
-    a, b, aa, bb, ab = sums
-    spread_a, spread_b = aa - a**2 / n, bb - b**2 / n
-    varying = (spread_a > _CONSTANT * aa) & (spread_b > _CONSTANT * bb)
-    product = np.where(varying, spread_a * spread_b, np.nan)
-    r = np.clip((ab - a * b / n) / np.sqrt(product), -1.0, 1.0)
+    n_shuffles = min(n_splits, max(1, min(_SHUFFLES, _SHUFFLED // sum(block[..., 0].size for block in blocks))))
+    r = np.concatenate(
+        [
+            _correlated(_sums([_shuffled(block, shuffle, seed) for block in blocks], splits, shuffle, seed), n)
+            for shuffle, splits in enumerate(len(part) for part in np.array_split(np.arange(n_splits), n_shuffles))
+        ],
+        axis=1,
+    )
     if average == "r":
         return r.mean(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):  # equal halves: z is infinite, and so is their mean
@@ -147,9 +138,43 @@ def spearman_brown(
     return np.divide(length * r, below, out=np.full(below.shape, np.nan), where=below > 0)
 
 
-def _halves(n_repetitions: int, n_splits: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _shuffled(block: np.ndarray, shuffle: int, seed: int) -> np.ndarray:
+    """Shuffle the repetitions of each stimulus (they come shuffled the first time); (neuroid, repetition, stimulus)."""
+    if shuffle:
+        draws = generator(seed, "reliability", "shuffle", shuffle, block.shape[1])
+        order = np.argsort(draws.random(block.shape[:2]), axis=1)
+        block = np.take_along_axis(block, order[:, :, None], axis=1)
+    return np.ascontiguousarray(block.transpose(2, 1, 0))
+
+
+def _sums(blocks: Sequence[np.ndarray], n_splits: int, shuffle: int, seed: int) -> np.ndarray:
+    """Sums over stimuli of a, b, a a, b b and a b of the half means of each split, (5, neuroid, split)."""
+    sums = np.zeros((5, len(blocks[0]), n_splits))
+    for block in blocks:
+        gram = block @ block.transpose(0, 2, 1)
+        first, second = _halves(block.shape[1], n_splits, shuffle, seed)
+        total = block.sum(axis=2)
+        of_first = np.matmul(first, gram)
+        sums[0] += total @ first.T
+        sums[1] += total @ second.T
+        sums[2] += np.einsum("pbr,br->pb", of_first, first)
+        sums[3] += np.einsum("pbr,br->pb", np.matmul(second, gram), second)
+        sums[4] += np.einsum("pbr,br->pb", of_first, second)
+    return sums
+
+
+def _correlated(sums: np.ndarray, n: int) -> np.ndarray:
+    """Pearson's r of the two halves, (neuroid, split)."""
+    a, b, aa, bb, ab = sums
+    spread_a, spread_b = aa - a**2 / n, bb - b**2 / n
+    varying = (spread_a > _CONSTANT * aa) & (spread_b > _CONSTANT * bb)
+    product = np.where(varying, spread_a * spread_b, np.nan)
+    return np.clip((ab - a * b / n) / np.sqrt(product), -1.0, 1.0)
+
+
+def _halves(n_repetitions: int, n_splits: int, shuffle: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights of places in the two half means of each split, (split, place); an odd one is left out."""
-    draws = generator(seed, "reliability", "halves", n_repetitions)
+    draws = generator(seed, "reliability", "halves", shuffle, n_repetitions)
     order = np.argsort(draws.random((n_splits, n_repetitions)), axis=1)
     half = n_repetitions // 2
     weights = np.zeros((2, n_splits, n_repetitions))

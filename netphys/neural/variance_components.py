@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Components", "interval_of", "variance_components"]
 
+_NOISELESS = 1e-14  # of the signal variance: what rounding of sums of squares leaves of repetitions that are equal
+
 
 @dataclass(frozen=True)
 class Components:
@@ -76,7 +78,7 @@ def variance_components(
         alike = counts.min() == counts.max()
         of_halves = error if alike else _jackknife(np.log(_shares_of_halves(counts, means, within)))
     for each in (error, of_halves):
-        each[noise == 0] = 0.0
+        each[noise <= _NOISELESS * signal] = 0.0
     return Components(signal, noise, rho, error, of_halves, float((n / inverse)[0]), float(n0[0]))
 
 
