@@ -147,3 +147,21 @@ def test_a_multiindex_is_taken_flat():
     indexed = data.set_index(presentation=["stimulus_id", "repetition", "session"])
     np.testing.assert_array_equal(average(indexed).values, average(data).values)
     np.testing.assert_array_equal(repetitions(indexed)[1], repetitions(data)[1])
+
+
+def test_as_the_groups_of_xarray():
+    rng = np.random.default_rng(np.random.SeedSequence().entropy)  # fresh numbers every time
+    data = xr.DataArray(
+        np.where(rng.random((60, 5, 2)) < 0.1, np.nan, rng.normal(size=(60, 5, 2))),
+        dims=("presentation", "neuroid", "time_bin"),
+        coords={
+            "stimulus_id": ("presentation", rng.choice(list("abcdefgh"), 60)),
+            "neuroid_id": ("neuroid", [f"n{k}" for k in range(5)]),
+        },
+    )
+    found, groups = average(data), data.groupby("stimulus_id")
+    order = np.argsort(found["stimulus_id"].values)
+    means = groups.mean("presentation").transpose("stimulus_id", ...).values
+    np.testing.assert_allclose(found.values[order], means, rtol=0, atol=1e-13)  # sums of a dozen numbers near 1
+    counts = groups.count("presentation").transpose("stimulus_id", ...).values
+    np.testing.assert_array_equal(found["n_repetitions"].broadcast_like(found).values[order], counts)
