@@ -28,7 +28,6 @@ log = logging.getLogger("netphys")
 _COMMANDS = (
     "run", "train", "stimuli", "data", "neural", "layers", "record", "merge", "units", "probe", "rsa", "info",
     "verify", "doctor",
-    "doctor",
 )  # fmt: skip
 _ABOUT = """electrophysiology for deep nets, and the bridge to the real one
 

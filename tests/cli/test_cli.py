@@ -17,7 +17,6 @@ from netphys.cli.main import main, make_parser
 COMMANDS = (
     "run", "train", "stimuli", "data", "neural", "layers", "record", "merge", "units", "probe", "rsa", "info",
     "verify", "doctor",
-    "doctor",
 )  # fmt: skip
 
 
