@@ -82,6 +82,12 @@ def check_neural_population(values):
     assert values["population"].attrs["pseudo_population"] == 1
 
 
+def check_behaviour(values):
+    assert values["found"]["subject 2"][0].correlation < 0.6 and values["found"]["subject 2"][3].correlation > 0.9
+    for name, row in values["found"].items():
+        assert all(abs(each.score - values["truth"][name]) < 0.1 for each in row), name
+
+
 CHECKS = {name.removeprefix("check_"): value for name, value in list(globals().items()) if name.startswith("check_")}
 
 

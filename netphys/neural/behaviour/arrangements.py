@@ -128,7 +128,7 @@ def combine_arrangements(
         if float(np.abs(step).max()) < _SETTLED:
             return np.where(seen, second, np.nan)
         # plain rounds take thousands where trials share little: Varadhan & Roland (2008) go along the curve instead
-        length = max(1.0, float(np.linalg.norm(step) / max(np.linalg.norm(bend), 1e-300)))
+        length = max(1.0, float(np.linalg.norm(step)) / max(float(np.linalg.norm(bend)), 1e-300))
         leap = estimate + 2 * length * step + length**2 * bend
         estimate = after(_unit(leap, seen)) if (leap[seen] >= 0).all() else second
     raise NeuralDataError(

@@ -53,19 +53,27 @@ def draw_signature(result: Signature, ax: Axes | None) -> Axes:
         ax.set(ylabel=label, xlabel="object")
     else:
         _by_object(result, ax)
-        ax.set(ylabel=f"{label} of images", xlabel="object")
+        ax.set(ylabel=label.replace("d′", "d′ of images"), xlabel="object")
     return ax
 
 
 def _map(result: Signature, ax: Axes, label: str) -> None:
-    """Images (sorted by object) or objects, against distractors; d' in colours around 0."""
+    """Images (sorted by object) or objects, against distractors; colours around 0 where some are below."""
     rows = np.arange(len(result.values))
     names: Sequence[str] = result.choices
     if result.kind[0] == "i":
         where = np.array([result.choices.index(each) for each in result.objects])
         rows = np.argsort(where, kind="stable")
     top = float(np.nanmax(np.abs(result.values)))
-    image = ax.imshow(result.values[rows], cmap="RdBu_r", vmin=-top, vmax=top, aspect="auto", interpolation="nearest")
+    less = result.kind.endswith("n") or bool((result.values < 0).any())
+    image = ax.imshow(
+        result.values[rows],
+        cmap="RdBu_r" if less else "viridis",
+        vmin=-top if less else 0,
+        vmax=top,
+        aspect="auto",
+        interpolation="nearest",
+    )
     ax.set_facecolor(_NONE)
     if result.kind[0] == "i":
         edges = np.flatnonzero(np.diff(where[rows])) + 0.5
@@ -102,12 +110,11 @@ def draw_consistency(result: Consistency, ax: Axes | None) -> Axes:
         result.values_a, result.values_b, "o", color=COLOURS[0], mew=0, alpha=float(np.clip(60 / n, 0.15, 0.8)),
         markersize=3, rasterized=n > 2000,
     )  # fmt: skip
-    ends = [
-        float(np.nanmin([result.values_a, result.values_b])),
-        float(np.nanmax([result.values_a, result.values_b])),
-    ]
+    both = np.concatenate([result.values_a, result.values_b])
+    edge = 0.05 * max(float(np.ptp(both)), 1e-12)
+    ends = (float(both.min()) - edge, float(both.max()) + edge)
     ax.plot(ends, ends, color=COLOURS[2], linewidth=0.8, linestyle="--")
-    ax.set(xlabel=f"{result.kind} of the first (d′)", ylabel=f"{result.kind} of the second (d′)", aspect="equal")
+    ax.set(xlim=ends, ylim=ends, xlabel=f"{result.kind} of the first (d′)", ylabel=f"{result.kind} of the second (d′)")
     ax.set_title(f"r = {result.correlation:.2f}; without noise {result.score:.2f}", fontsize="medium")
     return ax
 
