@@ -69,7 +69,7 @@ def assembly_of_trials(
     bad = np.flatnonzero(np.isnan(data[rows, at]))
     if len(bad):
         raise NeuralDataError(
-            f"{path}: trial {bad[0] + 1} chose {choices[bad[0]]!r}, which is neither its truth nor its distractor"
+            f"{path}: trial {bad[0] + 1} chose {str(choices[bad[0]])!r}, which is neither its truth nor its distractor"
         )
     data[rows, at] = 1.0
     coords: dict[str, Any] = {"stimulus_id": ("presentation", stimulus_ids)}

@@ -203,8 +203,8 @@ def _filled(
         showing = f", {repetition.name} {repetition.text[row]}" if repetition is not None else ""
         bin_ = " in this time bin" if axes[2] is not None else ""
         raise NeuralDataError(
-            f"{path}: row {row + 2} is the second of stimulus {stimulus.text[row]!r}{showing}, neuroid "
-            f"{neuroid.text[row]!r}{bin_}; a presentation has one response a neuroid"
+            f"{path}: row {row + 2} is the second of stimulus {str(stimulus.text[row])!r}{showing}, neuroid "
+            f"{str(neuroid.text[row])!r}{bin_}; a presentation has one response a neuroid"
         )
     data = np.full(shape, np.nan)
     data.reshape(-1)[flat] = values

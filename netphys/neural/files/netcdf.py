@@ -319,7 +319,7 @@ def _require_sound(path: Path, assembly: xr.DataArray) -> None:
         names, counts = np.unique(assembly["choice"].values, return_counts=True)
         if counts.max() > 1:
             raise NeuralDataError(
-                f"{path}: choice {names[counts.argmax()]!r} is there {counts.max()} times; mend the file"
+                f"{path}: choice {str(names[counts.argmax()])!r} is there {counts.max()} times; mend the file"
             )
     if assembly.dtype.kind == "f" and np.isinf(assembly.values).any():
         raise NeuralDataError(f"{path} holds infinity; a response that is missing is NaN")

@@ -175,7 +175,7 @@ def _names(path: Path, names: list[str] | None, n: int, dim: str) -> np.ndarray:
     unique, counts = np.unique(np.array(names), return_counts=True)
     if counts.max() > 1:
         raise NeuralDataError(
-            f"{path}: {dim} {unique[counts.argmax()]!r} is there {counts.max()} times; a {dim} has one name"
+            f"{path}: {dim} {str(unique[counts.argmax()])!r} is there {counts.max()} times; a {dim} has one name"
         )
     return np.array(names)
 
