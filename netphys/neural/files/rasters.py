@@ -107,18 +107,25 @@ def _neuron(path: Path, name: str, raster: Raster, options: FileOptions) -> _Neu
     start, stop, width = _bins(raster, onset, options)
     first = start + onset - 1
     part = raster.values[:, first : first + stop - start]
-    there = part[~np.isnan(part)] if part.dtype.kind == "f" else part
-    whole = raster.values.dtype.kind in "iub" or bool((there == np.round(there)).all())
-    counts = whole and bool(there.min(initial=0) >= 0)
+    counts = _are_counts(raster.values)
     if width > 1:
         # a sum of uint8 in uint8 would be wrong from 256 spikes on
         part = part.reshape(len(part), -1, width).sum(axis=2, dtype=np.float64)
-    elif counts and len(there) == part.size:
+    elif counts and not np.isnan(part).any():
         part = part.astype(np.min_scalar_type(int(part.max())))
     else:
         part = part.astype(np.float32)
     stem = str(PurePosixPath(name).with_suffix(""))
     return _Neuron(raster.said, stem, part, (start, stop), counts, shown, raster.labels, raster.site)
+
+
+def _are_counts(values: np.ndarray) -> bool:
+    """Tell whether a whole raster holds whole numbers from 0; what is missing is neither."""
+    if values.dtype.kind == "f":
+        values = values[~np.isnan(values)]
+        if not (values == np.round(values)).all():
+            return False
+    return bool(values.min(initial=0) >= 0)
 
 
 def _stimulus_label(said: str, labels: dict[str, list[str]], wanted: str | None) -> str:
