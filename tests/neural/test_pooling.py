@@ -89,6 +89,16 @@ def test_all_stimuli_and_those_that_only_some_have():
     assert pool([a, made("xyz", animal="B")], stimuli="all").sizes["neuroid"] == 4
 
 
+def test_columns_of_stimuli_in_which_assemblies_contradict_each_other_are_left_out():
+    a, b = made(), made(animal="B", seed=1)
+    luminance = {each: 0.1 * k for k, each in enumerate("abc")}
+    bright = [("presentation", [luminance[each] for each in part["stimulus_id"].values]) for part in (a, b)]
+    found = pool([a.assign_coords(luminance=bright[0]), b.assign_coords(luminance=bright[1])])
+    assert found["luminance"].values.tolist() == [luminance[each] for each in found["stimulus_id"].values]
+    other = ("presentation", np.array(bright[1][1]) + 1)
+    assert "luminance" not in pool([a.assign_coords(luminance=bright[0]), b.assign_coords(luminance=other)]).coords
+
+
 def test_counts_of_averages_are_kept():
     a, b = made(), made(counts=(1, 4, 2), animal="B", seed=1)
     found = pool([average(a), average(b)])
@@ -168,6 +178,11 @@ def test_everything_else_is(spoilt, why):
     assert found.attrs["pseudo_population"] == 1
     with pytest.raises(NeuralDataError, match=r"the noise covariance needs neuroids that were recorded together"):
         require_simultaneous(found, "the noise covariance")
+
+
+def test_times_that_name_no_presentation_in_any_are_no_evidence():
+    whole = made(n=4).assign_coords(start_time=("presentation", np.zeros(7)))
+    assert not same_presentations(whole.isel(neuroid=[0, 1]), whole.isel(neuroid=[2, 3]))
 
 
 def test_neuroids_of_several_animals_or_sessions_are_not_simultaneous():
