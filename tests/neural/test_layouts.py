@@ -15,7 +15,6 @@ from netphys.errors import NeuralDataError
 from netphys.neural import load_neural
 from netphys.neural.files.labels import texts_of
 from netphys.neural.files.layouts import Layout, laid_out
-from netphys.neural.files.responses import long_form
 from netphys.neural.files.time_bins import bins_of, spelt_bins
 
 SIZES = {"stimulus": 6, "neuroid": 5, "repetition": 3, "time": 4}
@@ -219,11 +218,11 @@ def test_memory_is_that_of_two_arrays(tmp_path: Path):
     assert peak < 2.8 * trials.nbytes  # the file's, the assembly's, masks of a quarter, ids as text
 
 
-def test_long_form_keeps_what_it_did(cube):
-    made = long_form(cube[..., 0], tuple(STIMULI), None)
-    assert made.sizes == {"presentation": 15, "neuroid": 5}
-    single = long_form(np.full((1, 2, 2), np.nan), ("a", "b"), ["x", "y"])
-    assert single.sizes["presentation"] == 2  # one value a stimulus: a row that is missing keeps its place
+def test_one_value_a_stimulus_keeps_its_row_where_it_is_missing(tmp_path: Path, responses):
+    responses[2] = np.nan
+    np.save(tmp_path / "x.npy", responses)
+    assembly = load_neural(f"{tmp_path / 'x.npy'}?kind=responses", ids=STIMULI).assembly
+    assert assembly["stimulus_id"].values.tolist() == STIMULI and np.isnan(assembly.values[2]).all()
 
 
 def test_all_missing_is_refused():

@@ -13,6 +13,7 @@ from scipy.io import savemat
 
 from netphys.errors import NeuralDataError
 from netphys.neural import load_neural, read_assembly, write_assembly
+from netphys.neural.files.raster_files import describe_rasters
 from netphys.neural.windows import rebin, window
 
 ONSET, N_MS = 6, 20  # column 6, counted from 1, is 0 ms: the rasters reach from -5 to 15 ms
@@ -279,3 +280,10 @@ def test_rasters_are_not_all_kept_when_a_window_is_asked(tmp_path):
     tracemalloc.stop()
     assert (counts.values == 1).all() and counts.shape == (30, 12)
     assert peak < 4e6, peak  # a raster of 0.6 MB as it is read, compared and cut; all 12 would be 7.2 MB
+
+
+def test_what_a_folder_holds_is_told_from_its_first_file(folder):
+    told = describe_rasters(folder)
+    assert told["kind"] == "rasters" and told["n_neurons"] == 3
+    assert told["variables"]["raster_data"] == [9, N_MS] and told["variables"]["raster_labels.place"] == [9]
+    assert told["labels"] == {"object": 3, "place": 2, "trial": 2}

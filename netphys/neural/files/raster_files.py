@@ -12,7 +12,7 @@ Meyers, E. M. (2013). The neural decoding toolbox. Frontiers in Neuroinformatics
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from netphys.neural.files.matlab import matlab_variables, read_matlab
 if TYPE_CHECKING:
     from netphys.stimuli.readers.shelves import Shelf
 
-__all__ = ["DATA", "LABELS", "SITE", "Raster", "open_rasters", "read_raster"]
+__all__ = ["DATA", "LABELS", "SITE", "Raster", "describe_rasters", "open_rasters", "read_raster"]
 
 DATA, LABELS, SITE = "raster_data", "raster_labels", "raster_site_info"
 _SUFFIXES = (".mat", ".npz")
@@ -48,7 +48,7 @@ class Raster:
     arrays: tuple[str, ...]  # fields of the site that hold more or less than one value
 
 
-def open_rasters(path: Path, variable: str) -> Iterator[tuple[str, Raster]]:
+def open_rasters(path: Path, variable: str) -> Generator[tuple[str, Raster], None, None]:
     """Yield the rasters of a folder or a .zip archive in the order of names, one in memory at a time.
 
     Yields
@@ -73,6 +73,42 @@ def open_rasters(path: Path, variable: str) -> Iterator[tuple[str, Raster]]:
                 raster = read_raster(file, said, variable)
             yield name, raster
             progress.update(1)
+
+
+def describe_rasters(path: Path, variable: str = DATA) -> dict[str, Any]:
+    """Say what a folder or .zip archive of rasters holds, from its first file.
+
+    Returns
+    -------
+    dict
+        As :func:`netphys.neural.describe_file`: ``kind`` ``"rasters"``, ``variables`` and ``kinds`` of the first
+        neuron's file, ``n_neurons``, and ``labels``: those that may be the stimulus, with their numbers of values.
+
+    Raises
+    ------
+    NeuralDataError
+        If there is no raster.
+    """
+    _, names = _shelf(path)
+    found = open_rasters(path, variable)
+    try:
+        _, first = next(found)
+    finally:
+        found.close()
+    shapes = {
+        variable: list(first.values.shape),
+        **{f"{LABELS}.{key}": [len(each)] for key, each in first.labels.items()},
+    }
+    return {
+        "kind": "rasters",
+        "variables": shapes,
+        "kinds": {name: "raster" if name == variable else "text" for name in shapes},
+        "n_stimuli": None,
+        "n_neurons": len(names),
+        "labels": {key: len(set(each)) for key, each in first.labels.items()},
+        "subjects": [],
+        "region": "",
+    }
 
 
 def read_raster(file: Path, said: str, variable: str = DATA) -> Raster:

@@ -23,11 +23,9 @@ from netphys.neural.files.layouts import Layout, laid_out
 from netphys.neural.files.time_bins import bins_of, spelt_bins
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from netphys.neural.files.options import FileOptions
 
-__all__ = ["load_responses", "long_form", "refuse_choices"]
+__all__ = ["load_responses", "refuse_choices"]
 
 
 def load_responses(
@@ -89,18 +87,6 @@ def refuse_choices(path: Path, options: FileOptions) -> None:
         raise NeuralDataError(
             f"{path}: index=, average=, stack= and field= choose RDMs; leave them out with kind=responses"
         )
-
-
-def long_form(cube: np.ndarray, stimulus_ids: tuple[str, ...], neuroids: Sequence[str] | None) -> xr.DataArray:
-    """One row a presentation, of (repetition, stimulus, neuroid); rows that are NaN throughout are left out.
-
-    A single repetition keeps all its rows.
-    """
-    names = neuroids if neuroids is not None else [str(at) for at in range(cube.shape[2])]
-    axes = ("repetition", "stimulus", "neuroid")
-    if len(cube) == 1:
-        return laid_out(cube[0], Layout(axes[1:], stimulus_ids, names))
-    return laid_out(cube, Layout(axes, stimulus_ids, names))
 
 
 def _variable(file: ArrayFile, wanted: str | None, axes: tuple[str, ...]) -> Variable:
