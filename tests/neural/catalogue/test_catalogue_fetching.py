@@ -388,3 +388,31 @@ def test_the_progress_is_logged_not_printed(server, catalogue, capsys, caplog):
 def test_sets_of_netphys_are_not_reached_by_accident():
     """Control of these tests: an entry that leads elsewhere would be asked for over the network."""
     assert all("127.0.0.1" not in url for entry in Catalogue.read() for file in entry.files for url in file.urls)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_and_then_right(server, catalogue, tmp_path, send):
+    """Ten kills anywhere between start and end; the server drips, so that most fall into the transfer."""
+    sets, moments = catalogue({"a.npy": KNOWN["sha1"], "b.npy": ""}), np.random.default_rng(0).uniform(0.1, 1.2, 10)
+
+    def drip(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(BODY)))
+        handler.end_headers()
+        for at in range(0, len(BODY), 60_000):
+            handler.wfile.write(BODY[at : at + 60_000])
+            handler.wfile.flush()
+            time.sleep(0.05)
+
+    server.answers["a.npy"] = server.answers["b.npy"] = drip
+    for moment in moments:
+        killed = child(tmp_path)
+        time.sleep(moment)
+        killed.send_signal(signal.SIGKILL)
+        killed.communicate()
+        for name in ("a.npy", "b.npy"):
+            path = tmp_path / "sets" / "set" / name
+            assert not path.exists() or path.read_bytes() == BODY
+    folder = fetch("set", catalogue=sets)
+    assert is_fetched(sets["set"]) and all((folder / name).read_bytes() == BODY for name in ("a.npy", "b.npy"))
+    assert left(tmp_path) == ["set", "set/a.npy", "set/b.npy", "set/fetched.json"]
