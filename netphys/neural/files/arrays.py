@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from netphys.errors import NeuralDataError
-from netphys.neural.files.columns import number, numbers, why_no_number
+from netphys.neural.files.columns import number, numbers, what_is_right
 from netphys.neural.files.contents import Variable, kind_of
 from netphys.neural.files.ids import read_rows, require_commas
 from netphys.numpy_files import npy_header, npz_headers, read_npy, read_npz
@@ -112,5 +112,5 @@ def floats(path: Path, cells: list[list[str]]) -> np.ndarray:
     for row, read in zip(cells, found):
         if None in read:
             cell = row[read.index(None)]
-            raise NeuralDataError(f"{path} holds a cell that is no number ({cell[:40]!r}), {why_no_number(cell)}")
+            raise NeuralDataError(f"{path} holds a cell that is no number ({cell[:40]!r}): {what_is_right(cell)}")
     return np.array(found, dtype=np.float64)

@@ -29,7 +29,7 @@ __all__ = [
     "numbers",
     "read_columns",
     "take_column",
-    "why_no_number",
+    "what_is_right",
     "without_row_numbers",
 ]
 
@@ -46,6 +46,7 @@ class Column:
     codes: np.ndarray  # int64 (row,)
     words: tuple[str, ...]
     stored: np.ndarray | None = None  # the values themselves, where the file holds more than words
+    start: int = 2  # how the first row is counted in messages: below a header, or 1
 
     @classmethod
     def of(cls, name: str, values: np.ndarray) -> Column:
@@ -53,7 +54,9 @@ class Column:
         index: dict[str, int] = {}
         words = values.astype(str) if values.dtype.kind in "mM" else values
         codes = [index.setdefault(str(each), len(index)) for each in words.reshape(-1).tolist()]
-        return cls(name, np.array(codes, dtype=np.int64), tuple(index), None if values.dtype.kind in "OSU" else values)
+        return cls(
+            name, np.array(codes, dtype=np.int64), tuple(index), None if values.dtype.kind in "OSU" else values, 1
+        )
 
     @cached_property
     def numbers(self) -> np.ndarray | None:
@@ -210,24 +213,29 @@ def take_column(
         )
     if "" in column.words:
         row = int(np.flatnonzero(column.codes == column.words.index(""))[0])
-        raise NeuralDataError(f"{path}: column {column.name!r} is empty in row {row + 2}; every row says {what}")
+        raise NeuralDataError(
+            f"{path}: column {column.name!r} is empty in row {row + column.start}; every row says {what}"
+        )
     del columns[column.name]
     return column
 
 
-def no_number(path: Path, column: Column) -> NeuralDataError:
+def no_number(path: Path, column: Column, *, right: str | None = None) -> NeuralDataError:
     """Say which cell of a column is no number."""
     bad = next((each for each in column.words if number(each) is None), column.words[0])
-    row = int(np.flatnonzero(column.codes == column.words.index(bad))[0]) + 2
-    return NeuralDataError(f"{path}: column {column.name!r} holds {bad[:40]!r} in row {row}, {why_no_number(bad)}")
+    row = int(np.flatnonzero(column.codes == column.words.index(bad))[0]) + column.start
+    return NeuralDataError(
+        f"{path}: column {column.name!r} holds {bad[:40]!r} in row {row}, which is no number: "
+        f"{right or what_is_right(bad)}"
+    )
 
 
-def why_no_number(word: str) -> str:
-    """Say what a cell that is no number is, and what would be right."""
+def what_is_right(word: str) -> str:
+    """Say of a cell that is no number what would be right."""
     if word in MISSING:
-        return "and no number anywhere; name the column of numbers"
+        return "no cell is one; name the column of numbers"
     if word.startswith("="):
-        return "a spreadsheet's formula: no number; save the values"
+        return "it is a spreadsheet's formula; save the values"
     if _DECIMAL_COMMA.fullmatch(word):
-        return "no number: decimals are written with a point"
-    return "no number; leave a missing response empty"
+        return "decimals are written with a point"
+    return "leave a missing response empty"

@@ -137,7 +137,7 @@ def _bins(path: Path, left: dict[str, Column]) -> _Axis | None:
         numbers = left[name].numbers
         if numbers is None or np.isnan(numbers).any():
             raise (
-                no_number(path, left[name])
+                no_number(path, left[name], right="bins are said in ms from onset")
                 if numbers is None
                 else NeuralDataError(f"{path}: column {name!r} has empty cells; every row says its bin, or no row does")
             )
@@ -145,7 +145,8 @@ def _bins(path: Path, left: dict[str, Column]) -> _Axis | None:
     if (ends[0] >= ends[1]).any():
         row = int(np.flatnonzero(ends[0] >= ends[1])[0])
         raise NeuralDataError(
-            f"{path}: row {row + 2} has a time bin of {ends[0][row]:g} to {ends[1][row]:g} ms; it ends after its start"
+            f"{path}: row {row + left[name].start} has a time bin of {ends[0][row]:g} to {ends[1][row]:g} ms; it ends "
+            "after its start"
         )
     found = _Axis.of(left[_BINS[0]].codes, left[_BINS[1]].codes)
     if len(found) == 1:
@@ -174,7 +175,9 @@ def _values(path: Path, left: dict[str, Column], options: FileOptions, *, keep: 
         raise no_number(path, column)
     if np.isinf(column.numbers).any():
         row = int(np.flatnonzero(np.isinf(column.numbers))[0])
-        raise NeuralDataError(f"{path}: column {name!r} holds infinity in row {row + 2}; a missing response is empty")
+        raise NeuralDataError(
+            f"{path}: column {name!r} holds infinity in row {row + column.start}; a missing response is empty"
+        )
     del left[name]
     return column.numbers
 
@@ -203,8 +206,8 @@ def _filled(
         showing = f", {repetition.name} {repetition.text[row]}" if repetition is not None else ""
         bin_ = " in this time bin" if axes[2] is not None else ""
         raise NeuralDataError(
-            f"{path}: row {row + 2} is the second of stimulus {str(stimulus.text[row])!r}{showing}, neuroid "
-            f"{str(neuroid.text[row])!r}{bin_}; a presentation has one response a neuroid"
+            f"{path}: row {row + stimulus.start} is the second of stimulus {str(stimulus.text[row])!r}{showing}, "
+            f"neuroid {str(neuroid.text[row])!r}{bin_}; a presentation has one response a neuroid"
         )
     data = np.full(shape, np.nan)
     data.reshape(-1)[flat] = values

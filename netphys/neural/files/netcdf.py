@@ -154,7 +154,9 @@ def _opened_netcdf4(path: Path, group: str | None) -> Iterator[xr.Dataset]:
         groups = [name for name in file if hasattr(file[name], "keys")]
         if group is not None and group.strip("/") not in file:
             raise NeuralDataError(f"{path} has no group {group!r}{near(group, groups)}")
-    with xr.open_dataset(path, engine="h5netcdf", group=group, decode_timedelta=_durations()) as opened:
+    with xr.open_dataset(
+        path, engine="h5netcdf", group=group, phony_dims="sort", decode_timedelta=_durations()
+    ) as opened:
         opened.encoding[_GROUPS] = groups if group is None else []
         yield opened
 
@@ -195,6 +197,7 @@ def _assembly_of(
     if set(loose) != set(dataset.data_vars):  # coordinates that lack netCDF's attribute "coordinates"
         dataset = dataset.set_coords(loose)
     array = _main_variable(path, dataset, variable, dims, choice)
+    _require_dims(path, dataset)
     trials = array.ndim == 1
     dims = dims or (BEHAVIOUR_DIMS if "choice" in array.dims or trials else DIMS)
     order = [*dims[: 1 if trials else 2], *(["time_bin"] if "time_bin" in array.dims else [])]
@@ -213,6 +216,16 @@ def _assembly_of(
     if "choice" in dims and "choice" not in array.coords:
         raise NeuralDataError(f"{path} has no coordinate 'choice'{near('choice', map(str, array.coords))}")
     return array
+
+
+def _require_dims(path: Path, dataset: xr.Dataset) -> None:
+    """Refuse variables that belong to no dim of the file: as coordinates they would be lost without a word."""
+    for name, each in dataset.variables.items():
+        if any(str(dim).startswith("phony_dim") for dim in each.dims):
+            raise NeuralDataError(
+                f"{path}: variable {name} ({' x '.join(map(str, each.shape))}) belongs to no dim of the file; attach "
+                "its dims (HDF5's dimension scales), or take it out"
+            )
 
 
 def _plain(path: Path, array: xr.DataArray, renamed: dict[str, str]) -> xr.DataArray:
