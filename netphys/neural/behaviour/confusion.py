@@ -170,8 +170,9 @@ def confusion(
     tables = []
     for each in subjects:
         chosen = names == each
-        hits, trials = (_by_object(seen, table) for table in pairs.tables(chosen))
-        dprime = sensitivity(pairs, "o2", Recipe(), chosen)
+        found = pairs.tables(chosen)
+        hits, trials = (_by_object(seen, table) for table in found)
+        dprime = sensitivity(pairs, "o2", Recipe(), found)
         tables.append((*_counts(seen, chosen), hits, trials, dprime))
     counts, offered, hits, trials, dprime = (np.stack(each) for each in zip(*tables))
     return Confusion(seen.choices, subjects, counts, offered, hits, trials, dprime)

@@ -225,14 +225,18 @@ def _halves(
         raise NeuralDataError(
             "no stimulus was shown twice with the same choices, so trials cannot be halved; pool subjects or sessions"
         )
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    rank = np.arange(len(stratum)) - np.repeat(starts, counts)
+    together = np.argsort(stratum, kind="stable")
+    rank = np.arange(len(stratum)) - np.repeat(np.cumsum(counts) - counts, counts)
+    hits, trials = pairs.tables()
     out = []
     for _ in range(n_splits):
-        order = np.lexsort((rng.random(len(stratum)), stratum))
-        first = np.empty(len(order), dtype=bool)
-        first[order] = (rank + np.repeat(rng.integers(0, 2, len(counts)), counts)) % 2 == 0  # odd ones to either half
-        x, y = (sensitivity(pairs, kind, recipe, chosen).reshape(-1)[entries.at] for chosen in (first, ~first))
+        shuffled = np.argsort(stratum[together] + rng.random(len(stratum)), kind="stable")  # within each stratum
+        first = np.empty(len(stratum), dtype=bool)
+        odd = np.repeat(rng.integers(0, 2, len(counts)), counts)  # to which half the one goes that is over
+        first[together[shuffled]] = (rank + odd) % 2 == 0
+        one = pairs.tables(first)
+        both = (one, (hits - one[0], trials - one[1]))
+        x, y = (sensitivity(pairs, kind, recipe, each).reshape(-1)[entries.at] for each in both)
         out.append(_moments(x, y, entries))
     return np.stack(out, axis=1)
 

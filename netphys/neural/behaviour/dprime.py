@@ -54,8 +54,10 @@ class Recipe:
             raise OptionError(f"cap={self.cap!r}: it is a d' above 0, 5 as published")
 
 
-def sensitivity(pairs: PairTrials, kind: Kind, recipe: Recipe, chosen: np.ndarray | None = None) -> np.ndarray:
-    """Compute one signature from the chosen presentations.
+def sensitivity(
+    pairs: PairTrials, kind: Kind, recipe: Recipe, tables: tuple[np.ndarray, np.ndarray] | None = None
+) -> np.ndarray:
+    """Compute one signature from all presentations, or from the tables of some (:meth:`PairTrials.tables`).
 
     Returns
     -------
@@ -63,7 +65,7 @@ def sensitivity(pairs: PairTrials, kind: Kind, recipe: Recipe, chosen: np.ndarra
         ``o1`` (choice,), ``o2`` (choice, choice), ``i1``, ``i1n`` (stimulus,), ``i2``, ``i2n`` (stimulus, choice);
         NaN at an object against itself, and where there is no trial.
     """
-    hits, trials = pairs.tables(chosen)
+    hits, trials = tables if tables is not None else pairs.tables()
     objects, n = pairs.seen.objects, len(pairs.seen.choices)
     of_object = np.eye(n)[objects].T  # (choice, stimulus)
     if kind in ("o2", "i2", "i2n") or recipe.rule == "brainscore":

@@ -105,13 +105,17 @@ def column(table: pd.DataFrame, name: str, what: str) -> np.ndarray:
         raise NeuralDataError(f"the {what} have no column {name!r}{near(name, map(str, table.columns))}")
     if len(table) == 0:
         raise NeuralDataError(f"the {what} have no rows")
-    values = table[name]
-    empty = np.flatnonzero(values.isna().to_numpy() | (values.astype(str).str.strip() == "").to_numpy())
+    import pandas as pd
+
+    codes, found = pd.factorize(table[name])  # a column of a million cells has few different ones
+    texts = as_text(np.asarray(found, dtype=object))
+    blank = np.array([not each.strip() for each in texts.tolist()] + [True])  # the last is that of code -1: none
+    empty = np.flatnonzero(blank[codes])
     if len(empty):
         raise NeuralDataError(
             f"the {what} have an empty cell in column {name!r}, row {empty[0] + 1}; leave the row out"
         )
-    return as_text(values.to_numpy(dtype=object))
+    return texts[codes]
 
 
 def _require_offered(made: np.ndarray, true: np.ndarray, other: np.ndarray) -> None:
