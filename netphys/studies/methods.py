@@ -24,6 +24,12 @@ _REFERENCES = {
     "visual cortex. Vision Res 22:545.",
     "ringach": "Ringach DL (2002). Spatial structure and symmetry of simple-cell receptive fields in macaque primary "
     "visual cortex. J Neurophysiol 88:455.",
+    "portilla": "Portilla J, Simoncelli EP (2000). A parametric texture model based on joint statistics of complex "
+    "wavelet coefficients. Int J Comput Vis 40:49. doi:10.1023/A:1026553619983",
+    "freeman": "Freeman J, Ziemba CM, Heeger DJ, Simoncelli EP, Movshon JA (2013). A functional and perceptual "
+    "signature of the second visual area in primates. Nat Neurosci 16:974. doi:10.1038/nn.3402",
+    "okazawa": "Okazawa G, Tajima S, Komatsu H (2015). Image statistics underlying natural texture selectivity of "
+    "neurons in macaque V4. PNAS 112:E351. doi:10.1073/pnas.1415146112",
     "heeger": "Heeger DJ (1992). Normalization of cell responses in cat striate cortex. Vis Neurosci 9:181.",
     "kriegeskorte": "Kriegeskorte N, Mur M, Bandettini P (2008). Representational similarity analysis. "
     "Front Syst Neurosci 2:4. doi:10.3389/neuro.06.004.2008",
@@ -239,8 +245,8 @@ def _neural(made: Made) -> str:
             simulated = facts["attributes"]
             text += (
                 f" ({facts['n_neuroids'] // n} neuroids a subject, {simulated['n_repetitions']} repetitions; "
-                f"{simulated['shared']:.0%} of a neuroid's signal variance is a random readout of features of the "
-                f"stimuli, the rest its own; reliability of its mean {simulated['reliability']:.2f})"
+                f"{simulated['shared']:.0%} of a neuroid's signal variance follows what drives the region, the rest is "
+                f"its own; reliability of its mean {simulated['reliability']:.2f})"
             )
         lines.append(text)
     return "**Neural data.** " + ". ".join(lines) + "."
@@ -315,4 +321,6 @@ def _cited(made: Made) -> list[str]:
         keys.append("adelson")
     if any("region=V1" in address for address in addresses):
         keys += ["devalois", "ringach", "heeger"]
+    if any("region=V4" in address for address in addresses):
+        keys += ["portilla", "freeman", "okazawa"]
     return keys
