@@ -105,7 +105,9 @@ def test_trials_become_one_hot(tmp_path):
     np.testing.assert_array_equal(found.values, [[0, 1, 0], [0, 0, 1], [0, 1, 0], [0, 1, 0]])
     assert found["truth"].values.tolist() == ["cat", "cat", "cat", "bird"]
     assert found["repetition"].values.tolist() == [0, 0, 1, 0] and found["rt"].values.tolist() == [310, 402, 288, 500]
-    assert data.source == "trials.csv, one row a trial, by stimulus_id"
+    assert data.source == "trials.csv, one row a trial, by stimulus_id" and data.subjects == ("s1", "s2")
+    one = load_neural(f"{tmp_path / 'trials.csv'}?kind=behaviour&subject=s2")
+    np.testing.assert_array_equal(one.assembly.values, found.values[2:])
     back = read_assembly(write_assembly(found, tmp_path / "trials.nc"))
     np.testing.assert_array_equal(back.values, found.values)
     for name in found.coords:

@@ -46,7 +46,8 @@ def assembled(
     """
     behaviour = "choice" in assembly.dims
     require_assembly(assembly, what=str(path), dims=BEHAVIOUR_DIMS if behaviour else ("presentation", "neuroid"))
-    for coordinate, wanted in (("animal", options.subject), ("region", options.region), ("session", options.session)):
+    who = "subject" if behaviour and "animal" not in assembly.coords else "animal"
+    for coordinate, wanted in ((who, options.subject), ("region", options.region), ("session", options.session)):
         if wanted is not None:
             wanted = (wanted,) if isinstance(wanted, str) else wanted
             assembly = _restricted(path, assembly, coordinate, wanted)
@@ -62,7 +63,7 @@ def assembled(
     return NeuralData(
         kind="behaviour" if behaviour else "assembly",
         stimulus_ids=ids,
-        subjects=unique_values(assembly, "animal"),
+        subjects=unique_values(assembly, who),
         region="+".join(unique_values(assembly, "region")),
         name=name,
         source=source,
