@@ -327,3 +327,26 @@ def test_whole_rasters_that_do_not_fit_are_refused_before_memory_is_taken(folder
     with pytest.raises(NetphysError, match=r"set: 4 x 2 x 20 values take more than .* say window= or bins="):
         load_neural(f"{folder}?stimulus=object")
     assert load_neural(f"{folder}?stimulus=object&window=0,5").assembly.shape == (4, 2)
+
+
+@pytest.mark.parametrize("kind", ["folder", "archive"])
+def test_changed_bytes_load_or_are_one_line(tmp_path: Path, kind: str):
+    good, rng = _mat(**_neuron()), np.random.default_rng(3)
+    path = tmp_path / ("set" if kind == "folder" else "set.zip")
+    file = path / "n1.mat" if kind == "folder" else path
+    if kind == "folder":
+        path.mkdir()
+    else:
+        good = _archive(path, {"n1.mat": good, "n2.mat": good}).read_bytes()
+    refused = 0
+    for _ in range(60):
+        changed = bytearray(good)
+        for at in rng.integers(len(good), size=rng.integers(1, 4)):
+            changed[at] = rng.integers(256)
+        file.write_bytes(bytes(changed))
+        try:
+            load_neural(f"{path}?stimulus=object&window=0,5")
+        except NetphysError as error:
+            refused += 1
+            assert "\n" not in str(error) and str(path) in str(error)
+    assert refused > 10  # control: most of the changes are seen

@@ -12,7 +12,7 @@ from rsatoolbox.data import Dataset, TemporalDataset
 from rsatoolbox.data.dataset import load_dataset
 from rsatoolbox.io.hdf5 import write_dict_hdf5
 
-from netphys.errors import NeuralDataError
+from netphys.errors import NetphysError, NeuralDataError
 from netphys.neural import average_repetitions, load_neural
 from netphys.neural.files.hdf5 import read_descriptors
 from netphys.neural.files.saved_datasets import is_saved_dataset
@@ -187,3 +187,19 @@ def test_a_group_of_a_file_may_be_one(tmp_path: Path, parts):
     with pytest.raises(NeuralDataError, match=r"has no group 'monkeys'; near: 'monkey'"):
         load_neural(f"{tmp_path / 'all.h5'}?group=monkeys")
     assert not is_saved_dataset(Path(__file__))
+
+
+def test_changed_bytes_load_or_are_one_line(tmp_path: Path, parts):
+    path = _saved(tmp_path / "d.h5", parts)
+    good, rng, refused = path.read_bytes(), np.random.default_rng(3), 0
+    for _ in range(100):
+        changed = bytearray(good)
+        for at in rng.integers(len(good), size=rng.integers(1, 9)):
+            changed[at] = rng.integers(256)
+        path.write_bytes(bytes(changed))
+        try:
+            load_neural(path)
+        except NetphysError as error:
+            refused += 1
+            assert "\n" not in str(error) and str(path) in str(error)
+    assert refused > 10  # control: many of the changes are seen

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["number_text", "texts_of"]
+__all__ = ["texts_of"]
 
 
 def texts_of(values: np.ndarray, *, matlab: bool = False) -> list[str]:
@@ -37,13 +37,13 @@ def texts_of(values: np.ndarray, *, matlab: bool = False) -> list[str]:
     if values.dtype.kind in "iub":
         return [str(each) for each in values.reshape(-1).tolist()]
     if values.dtype.kind == "f":
-        return [number_text(each, matlab=matlab) for each in values.reshape(-1).tolist()]
+        return [_number(each, matlab=matlab) for each in values.reshape(-1).tolist()]
     if values.dtype != object:
         raise ValueError(f"{values.dtype if not values.dtype.names else 'a struct'} is neither text nor numbers")
     return [_single(each, at, matlab) for at, each in enumerate(values.reshape(-1), start=1)]
 
 
-def number_text(value: float, *, matlab: bool) -> str:
+def _number(value: float, *, matlab: bool) -> str:
     """Write a number as ``str`` does; whole ones of MATLAB without a point."""
     if value != value:
         raise ValueError("NaN names nothing")

@@ -51,6 +51,13 @@ class Raster:
 def open_rasters(path: Path, variable: str) -> Generator[tuple[str, Raster], None, None]:
     """Yield the rasters of a folder or a .zip archive in the order of names, one in memory at a time.
 
+    Parameters
+    ----------
+    path : Path
+        Links in a folder are followed; an archive's members stay in it, one at a time in a temporary folder.
+    variable : str
+        The array that is the raster, ``raster_data`` unless the user says otherwise.
+
     Yields
     ------
     (str, Raster)
@@ -77,6 +84,12 @@ def open_rasters(path: Path, variable: str) -> Generator[tuple[str, Raster], Non
 
 def describe_rasters(path: Path, variable: str = DATA) -> dict[str, Any]:
     """Say what a folder or .zip archive of rasters holds, from its first file.
+
+    Parameters
+    ----------
+    path : Path
+    variable : str
+        The array that is the raster.
 
     Returns
     -------
@@ -112,7 +125,22 @@ def describe_rasters(path: Path, variable: str = DATA) -> dict[str, Any]:
 
 
 def read_raster(file: Path, said: str, variable: str = DATA) -> Raster:
-    """Read one raster; `said` is what messages call the file."""
+    """Read one raster.
+
+    Parameters
+    ----------
+    file : Path
+        A .mat or .npz file.
+    said : str
+        What messages call it.
+    variable : str
+        The array that is the raster.
+
+    Raises
+    ------
+    NeuralDataError
+        If it lacks labels or site, or they do not fit the raster.
+    """
     held = _held(file)
     values = _values(file, said, variable)
     labels = {}
