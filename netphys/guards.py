@@ -6,6 +6,8 @@ bytes that are there, and HDF5 files may point nowhere but into themselves.
 
 from __future__ import annotations
 
+import mmap
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,8 @@ BUDGET = 8 * 2**30  # bytes one file may become in memory: four times the larges
 RATIO = 200  # bytes in memory a byte on disk; float data compress to 1:20 at best, a bomb reaches 1:1028
 _FREE = 16 * 2**20  # bytes below which the ratio does not count: a small constant array compresses without limit
 _OBJECTS = 100_000  # objects in one HDF5 file
+_SCANNED = 64 * 2**20  # bytes of a file that are looked through for heaps without end: a hundredth of a second
+_HEAP = b"GCOL\x01\0\0\0"  # a global heap of version 1, where HDF5 keeps text of variable length
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -90,6 +94,8 @@ def guarded_hdf5(path: Path, *, budget: int = BUDGET, ratio: int = RATIO, soft_l
     """
     import h5py
 
+    with translating(path, "HDF5"):
+        _require_heaps(path)
     with translating(path, "HDF5"), h5py.File(path, "r") as file:
         _walk(path, file, budget, ratio, soft_links)
         yield file
@@ -102,6 +108,33 @@ def is_hdf5(path: Path) -> bool:
             file.seek(offset)
             if file.read(8) == _HDF5_MAGIC:
                 return True
+    return False
+
+
+def _require_heaps(path: Path) -> None:
+    """Refuse a heap of text with free space of no size, as damage makes it: HDF5 (2.0.0) walks it without end."""
+    if not 0 < path.stat().st_size <= _SCANNED:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at = data.find(_HEAP)
+        while at >= 0:
+            if _endless(data, at):
+                raise FileError(f"{path} is damaged: its heap of text at byte {at} has no end; fetch it again")
+            at = data.find(_HEAP, at + 1)
+
+
+def _endless(data: mmap.mmap, at: int) -> bool:
+    """Whether a walk over the objects of the global heap at a byte stands still (HDF5 format, III.E)."""
+    if at + 16 > len(data):
+        return False
+    (size,) = struct.unpack_from("<Q", data, at + 8)
+    here, end = at + 16, min(at + size, len(data))
+    while here + 16 <= end:
+        index, _, _, length = struct.unpack_from("<HHIQ", data, here)
+        step = length if index == 0 else 16 + (length + 7) // 8 * 8
+        if step == 0:
+            return True
+        here += step
     return False
 
 

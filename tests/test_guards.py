@@ -81,3 +81,21 @@ def test_a_single_value_is_held_to_the_limits_where_whole_files_are_not(tmp_path
         guarded_hdf5(tmp_path / "large.h5", budget=1 << 60, ratio=1 << 60),
     ):
         pass
+
+
+def test_a_heap_of_text_without_end_is_refused_before_hdf5_walks_it(tmp_path: Path):
+    path = tmp_path / "text.h5"
+    with h5py.File(path, "w") as file:
+        file["names"] = ["a", "bc", "def"]
+    with guarded_hdf5(path) as file:
+        assert file["names"][2] == b"def"
+    raw = bytearray(path.read_bytes())
+    here = raw.index(b"GCOL") + 16
+    while int.from_bytes(raw[here : here + 2], "little"):  # the objects, then free space: index 0
+        here += 16 + (int.from_bytes(raw[here + 8 : here + 16], "little") + 7) // 8 * 8
+    raw[here + 8 : here + 16] = bytes(8)
+    path.write_bytes(raw)
+    told = "is damaged: its heap of text at byte .* has no end"
+    with pytest.raises(FileError, match=told) as raised, guarded_hdf5(path):  # h5py alone does not come back
+        pass
+    assert "\n" not in str(raised.value) and str(path) in str(raised.value)
