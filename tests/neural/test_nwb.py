@@ -259,6 +259,21 @@ def test_no_warning_reaches_the_user(tmp_path: Path):
         load_neural(f"{path}?window=70,170")
 
 
+def test_signals_without_spikes_are_named(tmp_path: Path):
+    from pynwb import NWBHDF5IO, TimeSeries
+
+    path = write_nwb(tmp_path / "a.nwb", None, series=True)
+    with NWBHDF5IO(path, "r+") as opened:
+        file = opened.read()
+        module = file.create_processing_module(name="ophys", description="x")
+        module.add(TimeSeries(name="dff", data=np.zeros((5, 2)), unit="1", rate=10.0))
+        opened.write(file, cache_spec=False)
+    told = r"holds no units .* pupil \(TimeSeries\), running \(TimeSeries\), ophys/dff \(TimeSeries\); only spike times"
+    with pytest.raises(NeuralDataError, match=told):
+        load_neural(f"{path}?window=70,170")
+    assert "0 units without spike times" in str(nwb_contents(path))
+
+
 def test_references_that_lead_out_of_the_file(tmp_path: Path):
     """Object references lead to what no link leads to: a column whose bytes are another file's is not read."""
     path = write_nwb(tmp_path / "a.nwb", locations=["V1"], electrodes=[[0]] * 3)

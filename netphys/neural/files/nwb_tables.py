@@ -165,11 +165,11 @@ def _read(path: Path, opened: Any) -> Any:
     try:
         return opened.read()
     except Exception as error:
-        builder = error.args[0] if len(error.args) > 1 else None
-        if not isinstance(getattr(builder, "path", None), str):
+        where = getattr(error.args[0], "path", None) if len(error.args) > 1 else None
+        if not isinstance(where, str):
             raise
         reason = first_line(error.__cause__ or error)
-        raise NeuralDataError(f"{path} cannot be read as NWB: {builder.path} is malformed ({reason})") from None
+        raise NeuralDataError(f"{path} cannot be read as NWB: {where} is malformed ({reason})") from None
 
 
 def _pynwb(path: Path) -> Any:

@@ -207,6 +207,8 @@ def _observed(path: Path, units: Any, ends: np.ndarray) -> tuple[np.ndarray | No
 
 def _other_data(nwbfile: Any) -> str:
     """What the file holds instead."""
-    held = [f"{name} ({type(each).__name__})" for name, each in list(nwbfile.acquisition.items())[:10]]
-    held += [f"{name} (processing)" for name in list(nwbfile.processing)[:10]]
-    return f"it holds: {', '.join(held) or 'nothing of that kind'}; only spike times of units are read"
+    held = [(name, each) for name, each in nwbfile.acquisition.items()]
+    for module, part in nwbfile.processing.items():
+        held += [(f"{module}/{name}", each) for name, each in part.data_interfaces.items()]
+    shown = [f"{name} ({type(each).__name__})" for name, each in held[:12]]
+    return f"it holds: {', '.join(shown) or 'nothing of that kind'}; only spike times of units are read"
