@@ -221,7 +221,7 @@ def _matrix(path: Path, data: _Bytes, fields: tuple[str, ...], depth: int) -> np
         length = int(data.numbers()[0])
         raw = bytes(data.element()[1])
         if length < 1 or len(raw) % length:
-            raise ValueError(f"names of {length} bytes in {len(raw)}")
+            raise ValueError(f"field names of {length} bytes in {len(raw)}")
         names = [_name(memoryview(raw[at : at + length])) for at in range(0, len(raw), length)]
         parts = _parts(path, data, head.shape, tuple(names), fields, depth)
         out = np.empty(head.shape, dtype=[(name, object) for name in names])

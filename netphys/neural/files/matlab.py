@@ -79,7 +79,7 @@ def _variable_73(name: str, item: Any) -> Variable:
 
     matlab_class = _class_73(item)
     if isinstance(item, h5py.Group):
-        if matlab_class not in ("struct", ""):
+        if _odd_73(item):
             return Variable(name, (), "other")
         return Variable(name, _struct_shape(item), "struct")
     if item.attrs.get("MATLAB_empty", 0):
@@ -92,6 +92,17 @@ def _class_73(item: Any) -> str:
     """MATLAB's class of an object, ``""`` where it has none (the fields of a struct array)."""
     found = item.attrs.get("MATLAB_class", b"")
     return found.decode() if isinstance(found, bytes) else str(found)
+
+
+def _odd_73(item: Any) -> str:
+    """What an object is that is neither numbers, text, a cell nor a struct; ``""`` of one of these."""
+    import h5py
+
+    if "MATLAB_sparse" in item.attrs:
+        return "sparse matrix"
+    matlab_class = _class_73(item)
+    known = ("struct", "") if isinstance(item, h5py.Group) else (*_NUMBERS, "char", "cell", "struct", "")
+    return "" if matlab_class in known else matlab_class
 
 
 def _struct_array(item: Any) -> bool:
@@ -117,6 +128,8 @@ def _value_73(file: Any, item: Any, fields: tuple[str, ...], depth: int) -> np.n
         raise NeuralDataError(
             f"{file.filename}: {item.name} is nested deeper than {_DEPTH}; save the part that is needed"
         )
+    if odd := _odd_73(item):
+        raise NeuralDataError(f"{file.filename}: {item.name} is a {odd}; save it as a full array of numbers")
     if isinstance(item, h5py.Group):
         return _struct_73(file, item, fields, depth)
     matlab_class = _class_73(item)
@@ -137,6 +150,8 @@ def _struct_73(file: Any, item: Any, fields: tuple[str, ...], depth: int) -> np.
     names = list(item)
     if not names:
         return np.empty((0, 0))
+    if _struct_array(item) and len({each.shape for each in item.values()}) > 1:
+        raise NeuralDataError(f"{file.filename}: the fields of {item.name} are of different shapes; fetch it again")
     out = np.empty(_struct_shape(item), dtype=[(name, object) for name in names])
     for name in names:
         if fields and name not in fields:
@@ -152,5 +167,7 @@ def _dereferenced(file: Any, references: np.ndarray, depth: int) -> np.ndarray:
     """Follow an array of object references to the values (within the file: references cannot leave it)."""
     out = np.empty(references.shape, dtype=object)
     for at in np.ndindex(*references.shape):
+        if not references[at]:
+            raise NeuralDataError(f"{file.filename}: a cell or field refers to nothing; fetch the file again")
         out[at] = _value_73(file, file[references[at]], (), depth + 1)
     return out

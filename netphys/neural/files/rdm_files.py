@@ -22,9 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ["load_rdms"]
 
+_OF_RESPONSES = (
+    *("axes", "stimulus", "neuroid", "repetition", "time", "value"),
+    *("session", "where", "neuroid_where", "window", "bins", "unit"),
+)
+
 
 def load_rdms(path: Path, suffix: str, options: FileOptions, ids: str | Sequence[str] | None, name: str) -> NeuralData:
     """Load the RDMs of a file as the options say."""
+    _refuse_of_responses(path, options)
     if suffix in (".h5", ".hdf5") and options.variable is None and (saved := read_saved_rdms(path)) is not None:
         return _load_saved(path, saved, options, ids, name)
     held = held_variables(path, suffix, first=options.first)
@@ -37,6 +43,15 @@ def load_rdms(path: Path, suffix: str, options: FileOptions, ids: str | Sequence
         own = carried_ids(path, suffix, held, variable, rows.n_stimuli)
     what = f"variable {variable.name}" if suffix not in (".npy", ".csv") else ""
     return _data(path, options, ids, name, rows, own, options.region or "", what)
+
+
+def _refuse_of_responses(path: Path, options: FileOptions) -> None:
+    """Refuse the options that mean nothing of RDMs, rather than pass over them."""
+    said = next((each for each in _OF_RESPONSES if getattr(options, each) is not None), None)
+    if said is not None:
+        raise NeuralDataError(
+            f"{path}: {said}= is of responses, and these are read as RDMs; leave it out, or say kind=responses"
+        )
 
 
 def _load_saved(
