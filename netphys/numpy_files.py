@@ -59,6 +59,8 @@ def npz_headers(path: Path) -> dict[str, Header]:
             if not each.filename.endswith(".npy") or each.compress_type not in _COMPRESSIONS:
                 raise FileError(f"{path} holds {each.filename[:80]!r}; a .npz file holds arrays (.npy) only")
             name = each.filename.removesuffix(".npy")
+            if name in found:
+                raise FileError(f"{path} holds two arrays of the name {name!r}; save it again by numpy.savez")
             with archive.open(each) as member:
                 found[name] = _checked(path, name, member, each.file_size)
         return found
