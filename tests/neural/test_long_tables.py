@@ -162,6 +162,23 @@ def test_quotes_blanks_and_the_row_numbers_of_pandas(tmp_path, assembly):
     np.testing.assert_array_equal(found.assembly.values, assembly.values)
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_same_as_pandas_on_random_tables(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    cells = rng.permutation(12 * 3 * 9)[: 12 * 3 * 9 - 40]  # forty cells are missing, the others in any order
+    stimulus, repetition, neuroid = np.unravel_index(cells, (12, 3, 9))
+    frame = pd.DataFrame({"stimulus_id": [f"s{at}" for at in stimulus], "repetition": repetition})
+    frame["neuroid_id"], frame["rate"] = (
+        [f"n{at}" for at in neuroid],
+        rng.normal(size=len(cells)) * 10.0 ** rng.integers(-9, 9),
+    )
+    found = load_neural(f"{_saved(frame, tmp_path / 'random.csv')}?form=long&value=rate").assembly
+    theirs = frame.pivot(index=["stimulus_id", "repetition"], columns="neuroid_id", values="rate")
+    rows = list(zip(found["stimulus_id"].values, found["repetition"].values))
+    np.testing.assert_array_equal(found.values, theirs.loc[rows, found["neuroid_id"].values].to_numpy())
+    assert len(rows) == len(theirs) and np.isnan(found.values).any()
+
+
 def test_a_claim_of_more_memory_than_the_table_has(tmp_path):
     lines = [f"s{at},n{at},{at}" for at in range(5000)]
     (tmp_path / "diagonal.csv").write_text("stimulus_id,neuroid_id,rate\n" + "\n".join(lines))
