@@ -25,7 +25,9 @@ __all__ = [
     "first_presentations",
     "repetitions_of",
     "require_assembly",
+    "subjects_of",
     "unique_values",
+    "whose",
 ]
 
 DIMS = ("presentation", "neuroid")
@@ -56,6 +58,16 @@ def unique_values(assembly: xr.DataArray, coordinate: str) -> tuple[str, ...]:
     if coordinate not in assembly.coords:
         return ()
     return tuple(dict.fromkeys(str(each) for each in np.atleast_1d(assembly[coordinate].values).tolist()))
+
+
+def subjects_of(assembly: xr.DataArray) -> tuple[str, ...]:
+    """Animals of an assembly, subjects of behaviour; () where it does not say."""
+    return unique_values(assembly, whose(assembly))
+
+
+def whose(assembly: xr.DataArray) -> str:
+    """Name the coordinate that says whose responses or choices they are: ``animal``, or ``subject`` of behaviour."""
+    return "subject" if "choice" in assembly.dims and "animal" not in assembly.coords else "animal"
 
 
 def require_assembly(assembly: xr.DataArray, *, what: str, dims: tuple[str, str] = DIMS) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from netphys.errors import NeuralDataError
+from netphys.neural.assemblies import first_presentations, subjects_of, unique_values
 from netphys.provenance import digest
 
 if TYPE_CHECKING:
@@ -68,6 +69,29 @@ class NeuralData:
         coords = {str(key): _plain_coordinate(each.values) for key, each in sorted(self.assembly.coords.items())}
         return digest({**facts, "dims": list(self.assembly.dims), "values": self.assembly.values, "coords": coords})
 
+    def with_assembly(self, assembly: xr.DataArray, did: str) -> NeuralData:
+        """Give the same data with another assembly: what was selected, averaged or pooled of this one.
+
+        Parameters
+        ----------
+        assembly : xarray.DataArray (presentation, neuroid[, time_bin]), or (presentation, choice) of behaviour
+            Stimuli, subjects and region are taken from its coordinates.
+        did : str
+            What was done, added to `source`: ``"z-scored by session"``.
+        """
+        ids, _ = first_presentations(assembly["stimulus_id"].values)
+        return replace(
+            self,
+            kind="behaviour" if "choice" in assembly.dims else "assembly",
+            stimulus_ids=ids,
+            subjects=subjects_of(assembly),
+            region="+".join(unique_values(assembly, "region")),
+            source=f"{self.source}, {did}" if self.source else did,
+            dissimilarities=None,
+            assembly=assembly,
+            truth=None if self.truth is None or ids != self.stimulus_ids else self.truth,
+        )
+
     def to_rdms(self) -> rsatoolbox.rdm.RDMs:
         """Return the RDMs with their descriptors, for kind ``"rdms"``.
 
@@ -102,7 +126,7 @@ class NeuralData:
         sizes = ", ".join(f"{size} {dim}s" for dim, size in self.assembly.sizes.items())
         who = f" from {len(self.subjects)} animal{'s' * (len(self.subjects) != 1)}" if self.subjects else ""
         return (
-            f"NeuralData({self.name}: assembly{where}{who}, {sizes}, {len(self.stimulus_ids)} stimuli; {self.source})"
+            f"NeuralData({self.name}: {self.kind}{where}{who}, {sizes}, {len(self.stimulus_ids)} stimuli; {self.source})"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from netphys.errors import NeuralDataError
 from netphys.neural.files.array_files import held_variables
 from netphys.neural.files.contents import Variable, kind_of
 from netphys.neural.files.dissimilarities import n_stimuli_of
@@ -30,8 +31,9 @@ def describe_file(path: Path | str) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        ``kind`` (``"rdms"``, ``"assembly"`` or ``"arrays"``), ``variables`` (name to shape), ``n_stimuli``,
-        ``subjects`` and ``region`` where the file says them; None for a suffix that is not of neural data.
+        ``kind`` (``"rdms"``, ``"assembly"``, ``"dataset"``, ``"spikes"``, ``"rasters"`` or ``"arrays"``),
+        ``variables`` (name to shape), ``n_stimuli``, ``subjects`` and ``region`` where the file says them; None for
+        what is no neural data: another suffix, a folder without rasters.
 
     Raises
     ------
@@ -40,9 +42,13 @@ def describe_file(path: Path | str) -> dict[str, Any] | None:
     """
     path = Path(path)
     suffix = path.suffix.lower()
+    if path.is_dir() or suffix == ".zip":
+        return _rasters(path)
     if suffix not in SUFFIXES:
         return None
     existing(path)
+    if suffix == ".nwb":
+        return _nwb(path)
     if suffix in (".nc", ".nc4"):
         return _netcdf(path)
     if suffix in (".h5", ".hdf5") and (saved := read_saved_rdms(path, numbers=False)) is not None:
@@ -65,6 +71,33 @@ def describe_file(path: Path | str) -> dict[str, Any] | None:
         "n_stimuli": sizes.pop() if len(sizes) == 1 else None,
         "subjects": [],
         "region": "",
+    }
+
+
+def _rasters(path: Path) -> dict[str, Any] | None:
+    """Describe a folder or archive of rasters; None if it holds none."""
+    from netphys.neural.files.raster_files import describe_rasters
+
+    try:
+        return describe_rasters(path)
+    except NeuralDataError:
+        return None
+
+
+def _nwb(path: Path) -> dict[str, Any]:
+    """Describe an NWB file: its units and its tables of intervals."""
+    from netphys.neural.files.nwb import nwb_contents
+
+    found = nwb_contents(path)
+    tables = {name: [n] for name, (n, _) in found.tables.items()}
+    columns = {name: list(columns) for name, (_, columns) in found.tables.items()}
+    return {
+        "kind": "spikes" if found.has_spike_times else "NWB without spikes",
+        "variables": {"units": [found.n_units], **tables},
+        "columns": {"units": list(found.unit_columns), **columns},
+        "n_stimuli": None,
+        "subjects": [found.animal] if found.animal else [],
+        "region": "+".join(found.regions),
     }
 
 

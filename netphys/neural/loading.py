@@ -31,11 +31,11 @@ def load_neural(
     Parameters
     ----------
     address : str
-        A file (.mat, .npz, .npy, .csv, .h5, .nc), what is inside by query, or ``world:cortex?region=IT&seed=0``.
-        Options of a file: ``variable``, ``field`` (of a struct array), ``index`` (``0`` or ``:,1``), ``average`` (an
-        axis), ``stack`` (``first``, ``last``), ``kind`` (``rdms``, ``responses``), ``axes``, ``group``, ``subject``,
-        ``region``, ``name``, ``ids``, ``first`` (what the first column of a CSV file is: ``ids``, ``values``). Options
-        of the cortex: ``region``, ``seed``, ``subjects``, ``neuroids``, ``repetitions``, ``noise``, ``shared``.
+        A file (.nc, .nwb, .mat, .npz, .npy, .csv, .h5), a folder or .zip of packed rasters, what is inside by query;
+        ``world:cortex?region=IT&seed=0``; ``catalogue:NAME``. What a file takes is listed in
+        :class:`netphys.neural.files.options.FileOptions` and, with an example of each, in docs/neural.md; the cortex
+        takes ``region`` (V1, V4, IT), ``seed``, ``subjects``, ``neuroids``, ``repetitions``, ``shared``,
+        ``noise_kind``, ``noise``, ``rate``, ``fano``, ``noise_spread``, ``noise_correlation``, ``name``.
     ids : str or sequence of str, optional
         The list that the rows of a file without ids follow: ``FILE:COLUMN`` of a CSV file, relative to the working
         directory, or the ids. The address' own ``ids`` wins.
@@ -138,6 +138,6 @@ def _refuse_schemes(body: str) -> None:
     if scheme == "world":
         raise NeuralDataError(f"there is no {body!r} of neural data{near(body, ['world:cortex'])}")
     raise NeuralDataError(
-        f"{body!r} is no file, and neural data have no addresses {scheme}:...; give a file ({', '.join(SUFFIXES)}) or "
-        "world:cortex"
+        f"{body!r} is no file, and neural data have no addresses {scheme}:...; give a file ({', '.join(SUFFIXES)}), "
+        "world:cortex or catalogue:NAME"
     )

@@ -44,6 +44,8 @@ def suggest(
     body, _, query = address.partition("?")
     if "carries no stimulus ids" in problem:
         return (f"{address} --ids FILE.csv:COLUMN",)
+    if held.get("kind") in ("spikes", "rasters"):
+        return _of_spikes(address, held)
     n = _count(ids)
     said = [part for part in query.split("&") if part and part.partition("=")[0] not in ("variable", "kind", "axes")]
     found: list[str] = []
@@ -55,6 +57,17 @@ def suggest(
             parts = [*([f"variable={name}"] if several else []), *way, *said]
             found.append(body + ("?" + "&".join(parts) if parts else ""))
     return tuple(dict.fromkeys(each for each in found if each != address))[:_MOST]
+
+
+def _of_spikes(address: str, held: dict[str, Any]) -> tuple[str, ...]:
+    """Suggest what reads spikes: a window, or bins, and the label or column of stimuli."""
+    body, _, query = address.partition("?")
+    said = dict(part.partition("=")[::2] for part in query.split("&") if part)
+    labels = [said["stimulus"]] if "stimulus" in said else list(held.get("labels", ())) or [""]
+    rest = [f"{key}={value}" for key, value in said.items() if key not in ("stimulus", "window", "bins")]
+    when = [f"{key}={said[key]}" for key in ("window", "bins") if key in said] or ["window=70,170", "bins=-100:400:50"]
+    made = ["&".join([*([f"stimulus={label}"] if label else []), each, *rest]) for label in labels for each in when]
+    return tuple(f"{body}?{each}" for each in made if f"{body}?{each}" != address)[:_MOST]
 
 
 def _count(ids: str | Sequence[str] | None) -> int | None:

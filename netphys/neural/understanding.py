@@ -200,7 +200,7 @@ def _unsaid(data: NeuralData) -> list[str]:
     if data.assembly is not None and "unit" not in data.assembly.attrs and data.assembly.dtype.kind in "iu":
         said.append("whether these whole numbers are spikes: unit=count")
     if data.assembly is not None and not {"time_bin", "time_bin_start"} & _coordinates(data):
-        said.append("the window of time that a response is of (no option: write it in your methods)")
+        said.append("the window of time that a response is of: time=START:STOP:WIDTH of arrays")
     return said
 
 

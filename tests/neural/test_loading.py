@@ -78,13 +78,13 @@ def test_the_digest_is_of_contents(tmp_path: Path, listed, ids, stack, responses
 def test_addresses_that_lead_nowhere(tmp_path: Path, listed, stack):
     np.save(tmp_path / "rdm.npy", stack)
     (tmp_path / "empty.npz").touch()
-    (tmp_path / "data.nwb").write_bytes(b"x")
+    (tmp_path / "data.edf").write_bytes(b"x")
     (tmp_path / "data.npzz").write_bytes(b"x")
     for address, told in {
         tmp_path: r"is a folder; neural data are a file",
         tmp_path / "absent.mat": r"there is no file .*absent\.mat",
         tmp_path / "empty.npz": r"is empty \(0 bytes\)",
-        tmp_path / "data.nwb": r"end in \.mat, \.npz, \.npy, \.csv, \.h5, \.hdf5, \.nc, \.nc4, not in '\.nwb'",
+        tmp_path / "data.edf": r"end in \.mat, \.npz, \.npy, \.csv, \.h5, \.hdf5, \.nc, \.nc4, \.nwb, \.zip, not in '\.edf'",
         tmp_path / "data.npzz": r"not in '\.npzz'; near: '\.npz'",
         "catalogue:k92": r"neural data have no addresses catalogue:",
         "world:cortx?region=IT": r"there is no 'world:cortx' of neural data; near: 'world:cortex'",

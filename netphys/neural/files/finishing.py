@@ -6,13 +6,23 @@ presentations and time bins mean the same for every kind of file.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netphys.errors import NeuralDataError, near
-from netphys.neural.assemblies import BEHAVIOUR_DIMS, first_presentations, require_assembly, unique_values
+from netphys.neural.assemblies import (
+    BEHAVIOUR_DIMS,
+    DIMS,
+    first_presentations,
+    require_assembly,
+    subjects_of,
+    unique_values,
+    whose,
+)
 from netphys.neural.data import NeuralData
 
 if TYPE_CHECKING:
@@ -45,30 +55,44 @@ def assembled(
         The reader counted spikes in the windows that the options name; they are not applied again.
     """
     behaviour = "choice" in assembly.dims
-    require_assembly(assembly, what=str(path), dims=BEHAVIOUR_DIMS if behaviour else ("presentation", "neuroid"))
-    who = "subject" if behaviour and "animal" not in assembly.coords else "animal"
-    for coordinate, wanted in ((who, options.subject), ("region", options.region), ("session", options.session)):
+    require_assembly(assembly, what=str(path), dims=BEHAVIOUR_DIMS if behaviour else DIMS)
+    for coordinate, wanted in (
+        (whose(assembly), options.subject),
+        ("region", options.region),
+        ("session", options.session),
+    ):
         if wanted is not None:
             wanted = (wanted,) if isinstance(wanted, str) else wanted
             assembly = _restricted(path, assembly, coordinate, wanted)
     if options.where is not None or options.neuroid_where is not None:
         from netphys.neural.selecting import where
 
-        assembly = where(assembly, presentations=options.where, neuroids=options.neuroid_where)
+        with _naming(path):
+            assembly = where(assembly, presentations=options.where, neuroids=options.neuroid_where)
     if not binned and (options.window is not None or options.bins is not None or options.unit is not None):
         from netphys.neural.windows import binned_as
 
-        assembly = binned_as(assembly, window=options.window, bins=options.bins, unit=options.unit)
+        with _naming(path):
+            assembly = binned_as(assembly, window=options.window, bins=options.bins, unit=options.unit)
     ids, _ = first_presentations(assembly["stimulus_id"].values)
     return NeuralData(
         kind="behaviour" if behaviour else "assembly",
         stimulus_ids=ids,
-        subjects=unique_values(assembly, who),
+        subjects=subjects_of(assembly),
         region="+".join(unique_values(assembly, "region")),
         name=name,
         source=source,
         assembly=assembly,
     )
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in the message of what is done with its assembly."""
+    try:
+        yield
+    except NeuralDataError as error:
+        raise NeuralDataError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 
 def _restricted(path: Path, assembly: xr.DataArray, coordinate: str, wanted: tuple[str, ...]) -> xr.DataArray:
