@@ -67,6 +67,7 @@ def test_borders_are_exact_in_decimal_fractions():
     assert (count_spikes([spikes], onsets, [70, 170]) == 100).all()
     assert count_spikes([[1234.17]], [1234.1], [70, 71]).tolist() == [[[1]]]
     assert count_spikes([[1234.17]], [1234.1], [69, 70]).tolist() == [[[0]]]
+    assert count_spikes([[1234.17] * 9], [1234.1], [69, 70, 71]).tolist() == [[[0, 9]]]  # more spikes than borders
     assert (looped([spikes], onsets, np.arange(0, 171, 1.0)) != 1).any()  # control: compared as floats
 
 
