@@ -11,10 +11,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from netphys.figures import COLOURS, paper_style
-from netphys.neural.pooling import pool
-from netphys.neural.sessions import z_score
-from netphys.neural.subsampling import population_sizes, subsamples
-from netphys.neural.windows import window
+from netphys.neural.operations.pooling import pool
+from netphys.neural.operations.sessions import z_score
+from netphys.neural.operations.subsampling import population_sizes, subsamples
+from netphys.neural.operations.windows import window
 from netphys.rsa import compare, rdms
 
 rng = np.random.default_rng(0)

@@ -11,7 +11,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from netphys.neural.averaging import average, average_repetitions, from_repetitions, repetitions
     from netphys.neural.ceilings import ceiling, drop_unreliable, noise_corrected
     from netphys.neural.cortex.law import simulate_cortex, true_responses
     from netphys.neural.cortex.noise import TrialNoise
@@ -21,36 +20,44 @@ if TYPE_CHECKING:
     from netphys.neural.describing import describe_file
     from netphys.neural.files.ids import read_ids
     from netphys.neural.files.netcdf import read_assembly, write_assembly
-    from netphys.neural.joining import common_stimuli, match
     from netphys.neural.loading import load_neural
-    from netphys.neural.pooling import pool, pseudo_population, require_simultaneous
+    from netphys.neural.operations.averaging import average, average_repetitions, from_repetitions, repetitions
+    from netphys.neural.operations.joining import common_stimuli, match
+    from netphys.neural.operations.pooling import pool, pseudo_population, require_simultaneous
+    from netphys.neural.operations.selecting import select, where
+    from netphys.neural.operations.sessions import z_score
+    from netphys.neural.operations.stacking import stack_sessions
+    from netphys.neural.operations.subsampling import population_sizes, subsample, subsamples
+    from netphys.neural.operations.windows import in_unit, rebin, sliding_windows, window
     from netphys.neural.reliability import Reliability, reliability
-    from netphys.neural.selecting import select, where
-    from netphys.neural.sessions import z_score
     from netphys.neural.spikes import count_spikes, spike_rates
-    from netphys.neural.stacking import stack_sessions
-    from netphys.neural.subsampling import population_sizes, subsample, subsamples
     from netphys.neural.understanding import Understanding, understand
-    from netphys.neural.windows import in_unit, rebin, sliding_windows, window
 
-_HOME = {
-    "NeuralData": "data", "load_neural": "loading", "describe_file": "describing", "read_ids": "files.ids",
-    "read_assembly": "files.netcdf", "write_assembly": "files.netcdf",
-    "Understanding": "understanding", "understand": "understanding",
-    "window": "windows", "rebin": "windows", "sliding_windows": "windows", "in_unit": "windows",
-    "average": "averaging", "average_repetitions": "averaging", "repetitions": "averaging",
-    "from_repetitions": "averaging",
-    "where": "selecting", "select": "selecting", "z_score": "sessions", "match": "joining",
-    "common_stimuli": "joining", "pool": "pooling", "pseudo_population": "pooling", "require_simultaneous": "pooling",
-    "stack_sessions": "stacking", "subsample": "subsampling", "subsamples": "subsampling",
-    "population_sizes": "subsampling",
-    "Reliability": "reliability", "reliability": "reliability", "ceiling": "ceilings",
-    "drop_unreliable": "ceilings", "noise_corrected": "ceilings",
-    "count_spikes": "spikes", "spike_rates": "spikes",
-    "simulate_cortex": "cortex.law", "true_responses": "cortex.law", "TrialNoise": "cortex.noise",
-    "v1_features": "cortex.v1", "v4_features": "cortex.v4",
-}  # fmt: skip
-_ROOMS = ("behaviour", "catalogue", "cortex", "files")
+_HOMES = {
+    "data": ("NeuralData",),
+    "loading": ("load_neural",),
+    "describing": ("describe_file",),
+    "understanding": ("Understanding", "understand"),
+    "files.ids": ("read_ids",),
+    "files.netcdf": ("read_assembly", "write_assembly"),
+    "operations.averaging": ("average", "average_repetitions", "from_repetitions", "repetitions"),
+    "operations.joining": ("common_stimuli", "match"),
+    "operations.pooling": ("pool", "pseudo_population", "require_simultaneous"),
+    "operations.selecting": ("select", "where"),
+    "operations.sessions": ("z_score",),
+    "operations.stacking": ("stack_sessions",),
+    "operations.subsampling": ("population_sizes", "subsample", "subsamples"),
+    "operations.windows": ("in_unit", "rebin", "sliding_windows", "window"),
+    "reliability": ("Reliability", "reliability"),
+    "ceilings": ("ceiling", "drop_unreliable", "noise_corrected"),
+    "spikes": ("count_spikes", "spike_rates"),
+    "cortex.law": ("simulate_cortex", "true_responses"),
+    "cortex.noise": ("TrialNoise",),
+    "cortex.v1": ("v1_features",),
+    "cortex.v4": ("v4_features",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+_ROOMS = ("behaviour", "catalogue", "cortex", "files", "operations")
 
 __all__ = [
     "NeuralData",

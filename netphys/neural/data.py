@@ -125,9 +125,8 @@ class NeuralData:
             return f"NeuralData({self.name}: {what}, {len(self.stimulus_ids)} stimuli; {self.source})"
         sizes = ", ".join(f"{size} {dim}s" for dim, size in self.assembly.sizes.items())
         who = f" from {len(self.subjects)} animal{'s' * (len(self.subjects) != 1)}" if self.subjects else ""
-        return (
-            f"NeuralData({self.name}: {self.kind}{where}{who}, {sizes}, {len(self.stimulus_ids)} stimuli; {self.source})"
-        )
+        what = f"{self.kind}{where}{who}, {sizes}, {len(self.stimulus_ids)} stimuli"
+        return f"NeuralData({self.name}: {what}; {self.source})"
 
 
 def _plain_coordinate(values: np.ndarray) -> Any:

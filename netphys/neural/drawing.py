@@ -9,8 +9,8 @@ import numpy as np
 
 from netphys.colours import COLOURS
 from netphys.neural.assemblies import first_presentations
-from netphys.neural.averaging import average_repetitions
 from netphys.neural.files.dissimilarities import n_stimuli_of
+from netphys.neural.operations.averaging import average_repetitions
 
 if TYPE_CHECKING:
     import xarray as xr

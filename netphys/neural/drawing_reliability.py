@@ -32,17 +32,9 @@ def draw_sorted(measured: Reliability, ax: Axes | None) -> Axes:
     ax.plot(at, rho, "o", color=COLOURS[0], markersize=3.5 if len(at) < 100 else 1.8, markeredgewidth=0)
     if len(at):
         median = float(np.median(rho))
-        ax.axhline(median, color=_GREY, linewidth=0.8, linestyle="--")
-        ax.annotate(
-            f"median {median:.2f}",
-            (0.02, median),  # the left half of sorted values is below their median: nothing is in the way
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 2),
-            textcoords="offset points",
-            va="bottom",
-            color=_GREY,
-            fontsize="small",
-        )
+        ax.axhline(median, color=_GREY, linewidth=0.8, linestyle="--", label=f"median {median:.2f}")
+        # sorted values leave the corner below high ones empty, or the one above low ones
+        ax.legend(frameon=False, fontsize="small", loc="lower right" if median > 0.5 else "upper left")
     ax.set_xlim(0, len(at) + 1)
     interval = f"reliability of the mean response\nand its {100 * measured.confidence:g} % interval"
     return _finished(ax, f"neuroid, sorted (of {len(measured.rho)})", low, interval)

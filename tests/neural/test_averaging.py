@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from netphys.errors import MatchError, NeuralDataError
 from netphys.neural import average_repetitions
-from netphys.neural.averaging import average, from_repetitions, repetitions
-from netphys.neural.windows import window
+from netphys.neural.operations.averaging import average, from_repetitions, repetitions
+from netphys.neural.operations.windows import window
 
 
 def made(seed=0, n_bins=None):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from netphys.errors import MatchError, NeuralDataError
 from netphys.neural import average_repetitions
-from netphys.neural.joining import common_stimuli, match
+from netphys.neural.operations.joining import common_stimuli, match
 
 
 def made(ids, n_neuroids=3, seed=0):

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from netphys.errors import MatchError, NeuralDataError
 from netphys.neural import average_repetitions
-from netphys.neural.averaging import average, repetitions
-from netphys.neural.pooling import pool, pseudo_population, require_simultaneous, same_presentations
-from netphys.neural.selecting import select
+from netphys.neural.operations.averaging import average, repetitions
+from netphys.neural.operations.pooling import pool, pseudo_population, require_simultaneous, same_presentations
+from netphys.neural.operations.selecting import select
 
 
 def made(ids="abc", counts=(3, 2, 2), n=2, animal="A", session="s1", seed=0, **coords):

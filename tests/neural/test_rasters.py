@@ -14,7 +14,7 @@ from scipy.io import savemat
 from netphys.errors import NeuralDataError
 from netphys.neural import load_neural, read_assembly, write_assembly
 from netphys.neural.files.raster_files import describe_rasters
-from netphys.neural.windows import rebin, window
+from netphys.neural.operations.windows import rebin, window
 
 ONSET, N_MS = 6, 20  # column 6, counted from 1, is 0 ms: the rasters reach from -5 to 15 ms
 

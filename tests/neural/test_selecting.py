@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netphys.errors import NetphysError, NeuralDataError
-from netphys.neural.selecting import coordinates_of, select, where
+from netphys.neural.operations.selecting import coordinates_of, select, where
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netphys.errors import NeuralDataError
-from netphys.neural.sessions import z_score
+from netphys.neural.operations.sessions import z_score
 
 
 def drifting(seed=0, n_bins=None, dtype=np.float64):

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netphys.errors import NeuralDataError
-from netphys.neural.averaging import average, repetitions
-from netphys.neural.selecting import select
-from netphys.neural.sessions import z_score
-from netphys.neural.stacking import stack_sessions
+from netphys.neural.operations.averaging import average, repetitions
+from netphys.neural.operations.selecting import select
+from netphys.neural.operations.sessions import z_score
+from netphys.neural.operations.stacking import stack_sessions
 
 
 def day(session, ids="abab", n=4, seed=0, dtype=np.int64, **coords):

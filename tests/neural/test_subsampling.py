@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netphys.errors import NeuralDataError
-from netphys.neural.subsampling import population_sizes, subsample, subsamples
+from netphys.neural.operations.subsampling import population_sizes, subsample, subsamples
 
 
 def made(sizes=(30, 12, 8), n_bins=None):

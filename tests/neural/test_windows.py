@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netphys.errors import NeuralDataError
-from netphys.neural.windows import binned_as, in_unit, rebin, sliding_windows, window
+from netphys.neural.operations.windows import binned_as, in_unit, rebin, sliding_windows, window
 
 
 def binned(values, starts, stops, unit="spikes"):

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from netphys.neural.averaging import average
+from netphys.neural.operations.averaging import average
 
 
 def test_averages_grouped_by_all_coordinates():

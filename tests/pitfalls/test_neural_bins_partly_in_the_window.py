@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from netphys.errors import NeuralDataError
-from netphys.neural.windows import window
+from netphys.neural.operations.windows import window
 
 
 def test_bins_partly_in_the_window():

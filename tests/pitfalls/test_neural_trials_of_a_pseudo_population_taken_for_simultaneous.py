@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 
 from netphys.errors import NeuralDataError
-from netphys.neural.averaging import repetitions
-from netphys.neural.pooling import pool, require_simultaneous
+from netphys.neural.operations.averaging import repetitions
+from netphys.neural.operations.pooling import pool, require_simultaneous
 
 
 def session(name, seed):

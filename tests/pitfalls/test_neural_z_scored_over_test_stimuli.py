@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from netphys.neural.sessions import z_score
+from netphys.neural.operations.sessions import z_score
 
 
 def test_z_scored_over_test_stimuli():

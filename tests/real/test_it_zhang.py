@@ -11,7 +11,7 @@ import pytest
 
 from netphys.errors import NeuralDataError
 from netphys.neural import load_neural
-from netphys.neural.windows import rebin, window
+from netphys.neural.operations.windows import rebin, window
 from netphys.seeds import generator
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from netphys.neural import load_neural
-from netphys.neural.averaging import average, repetitions
-from netphys.neural.pooling import pool, pseudo_population
-from netphys.neural.subsampling import subsample
+from netphys.neural.operations.averaging import average, repetitions
+from netphys.neural.operations.pooling import pool, pseudo_population
+from netphys.neural.operations.subsampling import subsample
 
 pytestmark = pytest.mark.real
 

@@ -65,12 +65,12 @@ def assembled(
             wanted = (wanted,) if isinstance(wanted, str) else wanted
             assembly = _restricted(path, assembly, coordinate, wanted)
     if options.where is not None or options.neuroid_where is not None:
-        from netphys.neural.selecting import where
+        from netphys.neural.operations.selecting import where
 
         with _naming(path):
             assembly = where(assembly, presentations=options.where, neuroids=options.neuroid_where)
     if not binned and (options.window is not None or options.bins is not None or options.unit is not None):
-        from netphys.neural.windows import binned_as
+        from netphys.neural.operations.windows import binned_as
 
         with _naming(path):
             assembly = binned_as(assembly, window=options.window, bins=options.bins, unit=options.unit)

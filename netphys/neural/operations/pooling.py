@@ -16,9 +16,9 @@ import numpy as np
 
 from netphys.errors import NeuralDataError
 from netphys.neural.assemblies import PSEUDO, require_assembly, unique_values
-from netphys.neural.averaging import from_repetitions, repetitions
-from netphys.neural.joining import common_stimuli
-from netphys.neural.side_by_side import IDENTITIES, presentation_keys, require_alike, side_by_side
+from netphys.neural.operations.averaging import from_repetitions, repetitions
+from netphys.neural.operations.joining import common_stimuli
+from netphys.neural.operations.side_by_side import IDENTITIES, presentation_keys, require_alike, side_by_side
 from netphys.seeds import generator
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 
 from netphys.errors import NeuralDataError
 from netphys.neural.assemblies import DIMS, first_presentations, require_assembly, unique_values
-from netphys.neural.averaging import columns_that_differ, counts_of, fewest_dims, in_order, repetitions
+from netphys.neural.operations.averaging import columns_that_differ, counts_of, fewest_dims, in_order, repetitions
 
 if TYPE_CHECKING:
     import xarray as xr

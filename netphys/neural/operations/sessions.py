@@ -15,7 +15,7 @@ import numpy as np
 
 from netphys.errors import NeuralDataError, near
 from netphys.neural.assemblies import DIMS, first_presentations, require_assembly
-from netphys.neural.selecting import rows_where
+from netphys.neural.operations.selecting import rows_where
 
 if TYPE_CHECKING:
     import xarray as xr

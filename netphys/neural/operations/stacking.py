@@ -14,8 +14,8 @@ import numpy as np
 
 from netphys.errors import NeuralDataError
 from netphys.neural.assemblies import PSEUDO, first_presentations, unique_values
-from netphys.neural.averaging import counts_of, fewest_dims, in_order, turns_of
-from netphys.neural.side_by_side import filled, require_alike, shared_attributes
+from netphys.neural.operations.averaging import counts_of, fewest_dims, in_order, turns_of
+from netphys.neural.operations.side_by_side import filled, require_alike, shared_attributes
 
 if TYPE_CHECKING:
     import xarray as xr
