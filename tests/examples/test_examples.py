@@ -88,6 +88,13 @@ def check_behaviour(values):
         assert all(abs(each.score - values["truth"][name]) < 0.1 for each in row), name
 
 
+def check_reliability(values):
+    for count, truth in values["truth"].items():
+        assert abs(np.median(values["measured"][count].rho) - truth) < 0.05
+        assert 0.97 < np.nanmean(values["corrected"][count]) < 1.1
+    assert np.mean(values["raw"][2]) < 0.4  # control: uncorrected, a perfect model looks poor
+
+
 CHECKS = {name.removeprefix("check_"): value for name, value in list(globals().items()) if name.startswith("check_")}
 
 
