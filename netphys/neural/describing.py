@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from netphys.errors import NeuralDataError
+from netphys.neural.assemblies import BEHAVIOUR_DIMS, DIMS
 from netphys.neural.files.array_files import held_variables
 from netphys.neural.files.contents import Variable, kind_of
 from netphys.neural.files.dissimilarities import n_stimuli_of
@@ -18,6 +19,7 @@ from netphys.neural.files.paths import existing
 __all__ = ["describe_file"]
 
 _SMALL = 64 * 2**20  # bytes of a .mat file whose struct arrays are looked into: their headers tell no sizes
+_KINDS = {"assembly": set(DIMS), "behaviour": set(BEHAVIOUR_DIMS)}
 _COORDINATES = ("stimulus_id", "image_id", "animal", "region")
 
 
@@ -108,9 +110,8 @@ def _netcdf(path: Path) -> dict[str, Any]:
             str(name): each for name, each in dataset.variables.items() if each.ndim >= 2 or name in dataset.data_vars
         }
         coordinate = {name: dataset[name].values for name in _COORDINATES if name in dataset.variables}
-        kind = (
-            "assembly" if any({"presentation", "neuroid"} <= set(each.dims) for each in arrays.values()) else "arrays"
-        )
+        dims = [set(each.dims) for each in arrays.values()]
+        kind = next((name for name, wanted in _KINDS.items() if any(wanted <= each for each in dims)), "arrays")
     texts = {name: list(dict.fromkeys(map(str, values.reshape(-1).tolist()))) for name, values in coordinate.items()}
     ids = texts.get("stimulus_id", texts.get("image_id"))
     return {

@@ -72,8 +72,9 @@ def load_neural(
 
         return load_entry(body.removeprefix("catalogue:"), query, ids=ids, name=name)
     _refuse_schemes(body)
-    path = Path(body) if Path(body).is_dir() else existing(Path(body))
-    suffix = "" if path.is_dir() else suffix_of(path)
+    folder = _is_folder(body)
+    path = Path(body) if folder else existing(Path(body))
+    suffix = "" if folder else suffix_of(path)
     options = take_options(query, suffix)
     listed = options.ids if options.ids is not None else ids
     return _read(path, suffix, options, listed, options.name or name or path.stem)
@@ -111,6 +112,14 @@ def _read(path: Path, suffix: str, options: FileOptions, ids: str | Sequence[str
     from netphys.neural.files.rdm_files import load_rdms
 
     return load_rdms(path, suffix, options, ids, name)
+
+
+def _is_folder(body: str) -> bool:
+    """Tell a folder; what is no path (too long, with a NUL) is none, and is told of by who opens it."""
+    try:
+        return Path(body).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def suffix_of(path: Path) -> str:
