@@ -82,14 +82,14 @@ def load_neural(
 
 def _read(path: Path, suffix: str, options: FileOptions, ids: str | Sequence[str] | None, name: str) -> NeuralData:
     """Call the reader that the suffix and the options ask for."""
+    if suffix == ".nwb" or (not suffix and _is_zarr(path)):
+        from netphys.neural.files.nwb import load_nwb
+
+        return load_nwb(path, options, ids, name)
     if suffix in ("", ".zip"):
         from netphys.neural.files.rasters import load_rasters
 
         return load_rasters(path, options, ids, name)
-    if suffix == ".nwb":
-        from netphys.neural.files.nwb import load_nwb
-
-        return load_nwb(path, options, ids, name)
     if suffix in (".nc", ".nc4"):
         from netphys.neural.files.netcdf import load_netcdf
 
@@ -120,6 +120,11 @@ def _is_folder(body: str) -> bool:
         return Path(body).is_dir()
     except (OSError, ValueError):
         return False
+
+
+def _is_zarr(folder: Path) -> bool:
+    """Tell a Zarr store, which NWB files may be."""
+    return any((folder / each).exists() for each in (".zgroup", ".zattrs", "zarr.json"))
 
 
 def suffix_of(path: Path) -> str:
