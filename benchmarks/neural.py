@@ -25,8 +25,8 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import pearsonr
 
-from netphys.neural.reliability import reliability
-from netphys.neural.split_halves import half_correlation
+from netphys.neural.quality.reliability import reliability
+from netphys.neural.quality.split_halves import half_correlation
 from netphys.provenance import versions
 
 RESULTS = Path(__file__).parent / "results" / "neural.csv"

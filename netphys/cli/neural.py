@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from netphys.neural.understanding import understand
+    from netphys.neural.telling.understanding import understand
 
     if options.out:
         from netphys.figures import require_picture

@@ -11,13 +11,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from netphys.neural.ceilings import ceiling, drop_unreliable, noise_corrected
     from netphys.neural.cortex.law import simulate_cortex, true_responses
     from netphys.neural.cortex.noise import TrialNoise
     from netphys.neural.cortex.v1 import v1_features
     from netphys.neural.cortex.v4 import v4_features
     from netphys.neural.data import NeuralData
-    from netphys.neural.describing import describe_file
     from netphys.neural.files.ids import read_ids
     from netphys.neural.files.netcdf import read_assembly, write_assembly
     from netphys.neural.loading import load_neural
@@ -29,15 +27,18 @@ if TYPE_CHECKING:
     from netphys.neural.operations.stacking import stack_sessions
     from netphys.neural.operations.subsampling import population_sizes, subsample, subsamples
     from netphys.neural.operations.windows import in_unit, rebin, sliding_windows, window
-    from netphys.neural.reliability import Reliability, reliability
+    from netphys.neural.quality.ceilings import ceiling, drop_unreliable, noise_corrected
+    from netphys.neural.quality.reliability import Reliability, reliability
+    from netphys.neural.quality.split_halves import spearman_brown
     from netphys.neural.spikes import count_spikes, spike_rates
-    from netphys.neural.understanding import Understanding, understand
+    from netphys.neural.telling.describing import describe_file
+    from netphys.neural.telling.understanding import Understanding, understand
 
 _HOMES = {
     "data": ("NeuralData",),
     "loading": ("load_neural",),
-    "describing": ("describe_file",),
-    "understanding": ("Understanding", "understand"),
+    "telling.describing": ("describe_file",),
+    "telling.understanding": ("Understanding", "understand"),
     "files.ids": ("read_ids",),
     "files.netcdf": ("read_assembly", "write_assembly"),
     "operations.averaging": ("average", "average_repetitions", "from_repetitions", "repetitions"),
@@ -48,8 +49,9 @@ _HOMES = {
     "operations.stacking": ("stack_sessions",),
     "operations.subsampling": ("population_sizes", "subsample", "subsamples"),
     "operations.windows": ("in_unit", "rebin", "sliding_windows", "window"),
-    "reliability": ("Reliability", "reliability"),
-    "ceilings": ("ceiling", "drop_unreliable", "noise_corrected"),
+    "quality.reliability": ("Reliability", "reliability"),
+    "quality.split_halves": ("spearman_brown",),
+    "quality.ceilings": ("ceiling", "drop_unreliable", "noise_corrected"),
     "spikes": ("count_spikes", "spike_rates"),
     "cortex.law": ("simulate_cortex", "true_responses"),
     "cortex.noise": ("TrialNoise",),
@@ -57,7 +59,7 @@ _HOMES = {
     "cortex.v4": ("v4_features",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-_ROOMS = ("behaviour", "catalogue", "cortex", "files", "operations")
+_ROOMS = ("behaviour", "catalogue", "cortex", "files", "operations", "quality", "telling")
 
 __all__ = [
     "NeuralData",
@@ -88,6 +90,7 @@ __all__ = [
     "select",
     "simulate_cortex",
     "sliding_windows",
+    "spearman_brown",
     "spike_rates",
     "stack_sessions",
     "subsample",

@@ -10,8 +10,8 @@ import xarray as xr
 
 from netphys.errors import NeuralDataError, OptionError
 from netphys.neural import average_repetitions, simulate_cortex
-from netphys.neural.ceilings import ceiling, drop_unreliable, noise_corrected
-from netphys.neural.reliability import reliability
+from netphys.neural.quality.ceilings import ceiling, drop_unreliable, noise_corrected
+from netphys.neural.quality.reliability import reliability
 
 N, R, SD, SEEDS = 200, 10, 3.0, 300
 

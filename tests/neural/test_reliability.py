@@ -11,8 +11,8 @@ from scipy.stats import pearsonr
 
 from netphys.errors import NeuralDataError, OptionError
 from netphys.neural import simulate_cortex
-from netphys.neural.reliability import reliability
-from netphys.neural.split_halves import half_correlation, spearman_brown
+from netphys.neural.quality.reliability import reliability
+from netphys.neural.quality.split_halves import half_correlation, spearman_brown
 
 
 def assembly_of(values: np.ndarray, codes: np.ndarray) -> xr.DataArray:
@@ -264,7 +264,7 @@ def test_time_bins_are_measured_one_by_one():
 
 
 def test_many_chunks_are_one(monkeypatch):
-    import netphys.neural.reliability as room
+    import netphys.neural.quality.reliability as room
 
     assembly = drawn(np.full(20, 3), 1.0, 17, 35)
     whole = reliability(assembly)

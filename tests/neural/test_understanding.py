@@ -9,9 +9,9 @@ import pytest
 from scipy.stats import rankdata, spearmanr
 
 from netphys.errors import FileError, NeuralDataError
-from netphys.neural.drawing import agreement
-from netphys.neural.suggesting import suggest
-from netphys.neural.understanding import understand
+from netphys.neural.telling.drawing import agreement
+from netphys.neural.telling.suggesting import suggest
+from netphys.neural.telling.understanding import understand
 
 IDS = [f"s{at}" for at in range(12)]
 

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from netphys.neural import average_repetitions
-from netphys.neural.ceilings import ceiling, noise_corrected
+from netphys.neural.quality.ceilings import ceiling, noise_corrected
 
 
 def test_a_perfect_model_is_perfect_by_both_ceilings_and_by_no_mixture():

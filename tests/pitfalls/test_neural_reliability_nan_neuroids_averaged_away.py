@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from netphys.neural.ceilings import drop_unreliable
-from netphys.neural.reliability import reliability
+from netphys.neural.quality.ceilings import drop_unreliable
+from netphys.neural.quality.reliability import reliability
 
 
 def test_neuroids_without_a_value_are_said_and_dropped():

@@ -7,9 +7,9 @@ import pytest
 from scipy.stats import spearmanr
 
 from netphys.neural import load_neural
-from netphys.neural.ceilings import ceiling
-from netphys.neural.reliability import reliability
-from netphys.neural.split_halves import spearman_brown
+from netphys.neural.quality.ceilings import ceiling
+from netphys.neural.quality.reliability import reliability
+from netphys.neural.quality.split_halves import spearman_brown
 from netphys.rsa import noise_ceiling
 
 pytestmark = pytest.mark.real

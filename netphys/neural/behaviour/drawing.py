@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netphys.colours import COLOURS
-from netphys.neural.drawing import new_axes
+from netphys.neural.telling.drawing import new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

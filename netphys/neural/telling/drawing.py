@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from netphys.neural.data import NeuralData
-    from netphys.neural.reliability import Reliability
+    from netphys.neural.quality.reliability import Reliability
 
 __all__ = ["agreement", "new_axes", "panels"]
 

@@ -14,17 +14,17 @@ from netphys.addresses import split_address
 from netphys.errors import FileError, MatchError, NeuralDataError
 from netphys.neural.assemblies import first_presentations
 from netphys.neural.data import NeuralData
-from netphys.neural.describing import describe_file
-from netphys.neural.facts import assembly_facts, held_facts, rdm_facts
 from netphys.neural.loading import load_neural
-from netphys.neural.suggesting import suggest
+from netphys.neural.telling.describing import describe_file
+from netphys.neural.telling.facts import assembly_facts, held_facts, rdm_facts
+from netphys.neural.telling.suggesting import suggest
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
     from matplotlib.axes import Axes
 
-    from netphys.neural.reliability import Reliability
+    from netphys.neural.quality.reliability import Reliability
 
 __all__ = ["Understanding", "understand"]
 
@@ -61,7 +61,7 @@ class Understanding:
         """Reliability of each neuroid; None of RDMs, of behaviour, and where no stimulus was repeated."""
         if self.data is None or self.data.kind != "assembly" or self._repeats.max() < 2:
             return None
-        from netphys.neural.reliability import reliability
+        from netphys.neural.quality.reliability import reliability
 
         return reliability(self._one_value())
 
@@ -92,7 +92,7 @@ class Understanding:
         if self.data is None:
             raise NeuralDataError(self.problem)
         if self.data.assembly is None:
-            from netphys.neural.drawing import agreement
+            from netphys.neural.telling.drawing import agreement
 
             return pd.DataFrame({"subject": self.data.subjects, "r_others": agreement(self.data)})
         if self.reliability is not None:
@@ -103,7 +103,7 @@ class Understanding:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the first panel of :meth:`panels` on one Axes."""
-        from netphys.neural.drawing import new_axes
+        from netphys.neural.telling.drawing import new_axes
 
         ax = ax if ax is not None else new_axes()
         _, draw = self.panels()[0]
@@ -111,7 +111,7 @@ class Understanding:
 
     def panels(self) -> list[tuple[str, Any]]:
         """Panels that show the data: a title, and a function that draws it on an Axes."""
-        from netphys.neural.drawing import panels
+        from netphys.neural.telling.drawing import panels
 
         if self.data is None:
             raise NeuralDataError(f"there is nothing to draw: {self.problem}")

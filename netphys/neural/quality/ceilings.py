@@ -14,7 +14,7 @@ import numpy as np
 
 from netphys.errors import NeuralDataError, OptionError, near
 from netphys.neural.assemblies import require_assembly
-from netphys.neural.reliability import Reliability, reliability
+from netphys.neural.quality.reliability import Reliability, reliability
 
 if TYPE_CHECKING:
     import xarray as xr

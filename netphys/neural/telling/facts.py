@@ -35,7 +35,7 @@ def held_facts(held: dict[str, Any]) -> dict[str, str]:
 
 def rdm_facts(data: NeuralData) -> dict[str, str]:
     """Facts of RDMs."""
-    from netphys.neural.drawing import agreement
+    from netphys.neural.telling.drawing import agreement
 
     assert data.dissimilarities is not None
     values = data.dissimilarities

@@ -11,7 +11,7 @@ from netphys.colours import COLOURS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from netphys.neural.reliability import Reliability
+    from netphys.neural.quality.reliability import Reliability
 
 __all__ = ["draw_in_time", "draw_sorted"]
 
@@ -21,7 +21,7 @@ _LOWEST = -0.35  # a neuroid of pure noise may have any negative value; the axis
 
 def draw_sorted(measured: Reliability, ax: Axes | None) -> Axes:
     """Draw neuroids from the least to the most reliable, each with its interval, and the median."""
-    from netphys.neural.drawing import new_axes
+    from netphys.neural.telling.drawing import new_axes
 
     ax = ax if ax is not None else new_axes()
     order = np.argsort(measured.rho)
@@ -42,7 +42,7 @@ def draw_sorted(measured: Reliability, ax: Axes | None) -> Axes:
 
 def draw_in_time(measured: Reliability, ax: Axes | None) -> Axes:
     """Draw the median over neuroids and its quartiles in time."""
-    from netphys.neural.drawing import new_axes
+    from netphys.neural.telling.drawing import new_axes
 
     ax = ax if ax is not None else new_axes()
     assert measured.time_bins is not None

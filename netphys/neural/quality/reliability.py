@@ -2,7 +2,7 @@
 
 Random halves of the repetitions, corrected to all of them (Spearman-Brown), and the analysis of variance that gives
 the expected value over all halves without drawing any (definitions: neural data, 1.6). What a model can reach at best
-follows from it: :mod:`netphys.neural.ceilings`.
+follows from it: :mod:`netphys.neural.quality.ceilings`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 
 from netphys.errors import NeuralDataError, OptionError, near
 from netphys.neural.assemblies import first_presentations, require_assembly
-from netphys.neural.split_halves import Blocks, half_correlation, shuffled_blocks, spearman_brown
-from netphys.neural.variance_components import interval_of, variance_components
+from netphys.neural.quality.split_halves import Blocks, half_correlation, shuffled_blocks, spearman_brown
+from netphys.neural.quality.variance_components import interval_of, variance_components
 from netphys.seeds import generator
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Reliability:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw each neuroid with its interval, sorted; with time bins the median and quartiles in time."""
-        from netphys.neural.drawing_reliability import draw_in_time, draw_sorted
+        from netphys.neural.quality.drawing import draw_in_time, draw_sorted
 
         return draw_sorted(self, ax) if self.time_bins is None else draw_in_time(self, ax)
 
@@ -179,8 +179,8 @@ def reliability(
     MSE / H(R), H the harmonic mean over stimuli; so r = s2 / (s2 + MSE / H(h)), and the reliability of the means is
     the formula with k = H(R) / H(h). Stimuli shown once have no halves and are left out of everything here.
 
-    Analysis of variance: :func:`netphys.neural.variance_components.variance_components`. Both ask how reliable the
-    plain mean over presentations is; the order of presentations is not used, so that a drift counts as noise.
+    Analysis of variance: :func:`netphys.neural.quality.variance_components.variance_components`. Both ask how reliable
+    the plain mean over presentations is; the order of presentations is not used, so that a drift counts as noise.
 
     The interval is over stimuli: it says what other stimuli of the same kind would have given. It is
     ``1 - (1 - rho) exp(+-t s)``, with s the jackknife standard error over stimuli of ``log(1 - rho)`` of the analysis
