@@ -11,10 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from netphys.figures import paper_style
-from netphys.neural.behaviour.choices import i2n
-from netphys.neural.behaviour.confusion import confusion
-from netphys.neural.behaviour.consistency import consistency
-from netphys.neural.behaviour.trials import choices_from_trials
+from netphys.neural.behaviour import choices_from_trials, confusion, consistency, i2n
 
 names = np.array(["bear", "bird", "boat", "car", "chair", "dog", "ship", "truck"])
 alike = {(0, 5): 1.5, (2, 6): 1.9, (3, 7): 1.6, (0, 1): 0.6, (1, 5): 0.7}
@@ -39,7 +36,8 @@ def trials(odds, n, seed):
 first = {n: trials(odds["subject 2"], n, 1) for n in (4, 8, 16, 32)}
 options = {"kind": "i1n", "correction": "loglinear", "n_splits": 30, "n_bootstraps": 500}
 found = {name: [consistency(first[n], trials(each, n, 2), **options) for n in first] for name, each in odds.items()}
-print(truth, {name: [f"{e.correlation:.2f} → {e.score:.2f}" for e in row] for name, row in found.items()})
+for name, row in found.items():
+    print(f"{name}, truth {truth[name]:.2f}:", *(f"{each.correlation:.2f} → {each.score:.2f}" for each in row))
 
 # %% The figure
 with paper_style():

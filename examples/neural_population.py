@@ -11,10 +11,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from netphys.figures import COLOURS, paper_style
-from netphys.neural.operations.pooling import pool
-from netphys.neural.operations.sessions import z_score
-from netphys.neural.operations.subsampling import population_sizes, subsamples
-from netphys.neural.operations.windows import window
+from netphys.neural import pool, population_sizes, subsamples, window, z_score
 from netphys.rsa import compare, rdms
 
 rng = np.random.default_rng(0)

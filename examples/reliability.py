@@ -11,9 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from netphys.figures import COLOURS, paper_style
-from netphys.neural import average_repetitions, simulate_cortex
-from netphys.neural.quality.ceilings import noise_corrected
-from netphys.neural.quality.reliability import reliability
+from netphys.neural import average_repetitions, noise_corrected, reliability, simulate_cortex
 
 features = np.random.default_rng(0).normal(size=(300, 8))
 ids = [f"image{row:03d}" for row in range(300)]
