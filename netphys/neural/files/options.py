@@ -46,11 +46,13 @@ class FileOptions:
     neuroid_where: str | None = None  # and of neuroids
     window: tuple[float, float] | None = None  # ms from onset, [start, stop)
     bins: tuple[float, float, float] | None = None  # start, stop, width, ms from onset
-    unit: str | None = None  # count, rate (spikes/s)
+    values: str | None = None  # count, rate (spikes/s): what the file's numbers are, where it does not say
+    unit: str | None = None  # count, rate: what they become
     name: str | None = None
     ids: str | None = None
 
 
+_SHORTEST = 0.5  # ms: no response is counted in less; times in seconds are
 _AXES = ("stimulus", "presentation", "neuroid", "repetition", "time")
 
 
@@ -89,12 +91,16 @@ def _window(text: str) -> tuple[float, float]:
     start, stop = _numbers(text, ",", 2, "START,STOP in ms from the onset of the stimulus")
     if not start < stop:
         raise ValueError("START before STOP")
+    if stop - start < _SHORTEST:
+        raise ValueError(f"{stop - start:g} ms are shorter than {_SHORTEST:g}: these may be seconds, say ms")
     return start, stop
 
 
 def _bins(text: str) -> tuple[float, float, float]:
     """Read START:STOP:WIDTH in ms."""
     start, stop, width = _numbers(text, ":", 3, "START:STOP:WIDTH in ms from the onset of the stimulus")
+    if 0 < width < _SHORTEST:
+        raise ValueError(f"bins of {width:g} ms are shorter than {_SHORTEST:g}: these may be seconds, say ms")
     n = (stop - start) / width if width > 0 else 0.0
     if not 0.999 < n <= 100_000 or abs(n - round(n)) > 1e-6:
         raise ValueError("STOP - START is a whole number of WIDTHs, at least one")
@@ -137,9 +143,10 @@ _CONVERT: dict[str, Callable[[str], Any]] = {
     "first": _one_of("ids", "values"),
     "window": _window,
     "bins": _bins,
+    "values": _one_of("count", "rate"),
     "unit": _one_of("count", "rate"),
 }  # every other option is text
-_CHOICE = ("subject", "region", "session", "where", "neuroid_where", "window", "bins", "unit", "name", "ids")
+_CHOICE = ("subject", "region", "session", "where", "neuroid_where", "window", "bins", "values", "unit", "name", "ids")
 _LAYOUT = ("kind", "axes", "stimulus", "neuroid", "repetition", "time")
 _ARRAYS = ("variable", "index", "average", "stack", *_LAYOUT, *_CHOICE)
 _NETCDF = ("variable", "group", "kind", "form", "stimulus", "neuroid", "repetition", "value", *_CHOICE)
