@@ -24,7 +24,7 @@ from netphys.errors import NeuralDataError
 from netphys.guards import require_claim
 from netphys.neural.files.contents import Kind, Variable
 
-__all__ = ["level_variables", "read_level"]
+__all__ = ["level_fields", "level_variables", "read_level"]
 
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _TEXT = {1: "latin1", 2: "latin1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}  # storage of chars
@@ -35,6 +35,7 @@ _OTHER = {3: "object", 5: "sparse matrix", 16: "function", 17: "object"}
 _COMPLEX = 0x800  # flag of a matrix with an imaginary part
 _DEPTH = 16  # structs within structs
 _PREFIX = 4096  # bytes that hold a matrix' flags, dimensions and name
+_LOOKED = 64 * 2**20  # bytes of a struct that is looked into to list its fields
 _LEVEL_4 = ("f8", "f4", "i4", "i2", "u2", "u1")  # precision by its digit
 
 
@@ -116,6 +117,40 @@ def level_variables(path: Path) -> dict[str, Variable]:
         return {name: Variable(name, shape, kind) for name, shape, kind, _ in _level_4(path, None)}
     heads = [_head(_Bytes(place.first, place.order)) for place in _places(path)]
     return {head.name: Variable(head.name, head.shape, head.kind) for head in heads if head.name}
+
+
+def level_fields(path: Path, name: str, *, depth: int, most: int) -> dict[str, Variable]:
+    """List the fields of a struct of one element by their dotted names, and those of structs within it.
+
+    `depth` is how many levels are listed, `most` how many fields. Empty where the variable is no such struct, or has
+    more than 64 MiB: its headers stand between its data.
+    """
+    if _order_of(path) is None:
+        return {}
+    found: dict[str, Variable] = {}
+    for place in _places(path):
+        head = _head(_Bytes(place.first, place.order))
+        if head.name != name:
+            continue
+        if head.of == _STRUCT and math.prod(head.shape) == 1 and (place.claimed or place.n_bytes) <= _LOOKED:
+            _list_fields(_Bytes(_whole(path, place), place.order), name, depth, most, found)
+        break
+    return found
+
+
+def _list_fields(data: _Bytes, above: str, depth: int, most: int, found: dict[str, Variable]) -> None:
+    """Add the fields of a struct of one element, by the headers that stand before their data."""
+    _head(data)
+    for field in _field_names(data):
+        kind, payload = data.element()
+        if kind != _MATRIX:
+            raise ValueError(f"an element of type {kind} where a matrix should be")
+        if len(found) >= most:
+            return
+        head, name = _head(_Bytes(payload, data.order)), f"{above}.{field}"
+        found[name] = Variable(name, head.shape, head.kind)
+        if depth > 1 and head.of == _STRUCT and math.prod(head.shape) == 1:
+            _list_fields(_Bytes(payload, data.order), name, depth - 1, most, found)
 
 
 def read_level(path: Path, name: str, *, fields: Sequence[str] = ()) -> np.ndarray:
@@ -218,11 +253,7 @@ def _matrix(path: Path, data: _Bytes, fields: tuple[str, ...], depth: int) -> np
     if head.of == _CELL:
         return _parts(path, data, head.shape, ("",), (), depth)[""]
     if head.of == _STRUCT:
-        length = int(data.numbers()[0])
-        raw = bytes(data.element()[1])
-        if length < 1 or len(raw) % length:
-            raise ValueError(f"field names of {length} bytes in {len(raw)}")
-        names = [_name(memoryview(raw[at : at + length])) for at in range(0, len(raw), length)]
+        names = _field_names(data)
         parts = _parts(path, data, head.shape, tuple(names), fields, depth)
         out = np.empty(head.shape, dtype=[(name, object) for name in names])
         for name, column in parts.items():
@@ -230,6 +261,15 @@ def _matrix(path: Path, data: _Bytes, fields: tuple[str, ...], depth: int) -> np
         return out
     what = _OTHER.get(head.of, f"variable of class {head.of}")
     raise NeuralDataError(f"{path}: {head.name or 'a part'} is a {what}; save it as a full array of numbers")
+
+
+def _field_names(data: _Bytes) -> list[str]:
+    """Read the names of a struct's fields."""
+    length = int(data.numbers()[0])
+    raw = bytes(data.element()[1])
+    if length < 1 or len(raw) % length:
+        raise ValueError(f"field names of {length} bytes in {len(raw)}")
+    return [_name(memoryview(raw[at : at + length])) for at in range(0, len(raw), length)]
 
 
 def _parts(

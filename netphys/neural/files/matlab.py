@@ -15,12 +15,14 @@ import numpy as np
 from netphys.errors import NeuralDataError
 from netphys.guards import guarded_hdf5, is_hdf5, translating
 from netphys.neural.files.contents import Kind, Variable
-from netphys.neural.files.levels import level_variables, read_level
+from netphys.neural.files.levels import level_fields, level_variables, read_level
 
-__all__ = ["matlab_variables", "read_matlab"]
+__all__ = ["matlab_variables", "read_matlab", "struct_fields"]
 
 _NUMBERS = {"double", "single", "logical"} | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 _DEPTH = 16  # structs within structs
+_LISTED_LEVELS = 2  # of fields: those of a struct and those of the structs within it
+_LISTED = 1000  # fields of one struct that are listed
 
 
 def matlab_variables(path: Path) -> dict[str, Variable]:
@@ -60,6 +62,52 @@ def read_matlab(path: Path, variable: str, *, fields: Sequence[str] = ()) -> np.
             return _value_73(file, file[variable], tuple(fields), 0)
     with translating(path, "a .mat file"):
         return read_level(path, variable, fields=fields)
+
+
+def struct_fields(path: Path, variable: str) -> dict[str, Variable]:
+    """List the fields of a struct of one element with their shapes and kinds, from headers alone.
+
+    Parameters
+    ----------
+    path : Path
+        A .mat file of any version.
+    variable : str
+        One of :func:`matlab_variables`.
+
+    Returns
+    -------
+    dict
+        By dotted names: ``data.rates``, and one level further ``data.info.animal``. Empty where the variable is
+        another kind or a struct array, or (versions 5 to 7) a struct of more than 64 MiB.
+
+    Raises
+    ------
+    NeuralDataError
+        If the file is damaged, or claims more than it can hold.
+    """
+    if not is_hdf5(path):
+        with translating(path, "a .mat file"):
+            return level_fields(path, variable, depth=_LISTED_LEVELS, most=_LISTED)
+    found: dict[str, Variable] = {}
+    with guarded_hdf5(path) as file:
+        if variable in file:
+            _list_fields_73(file[variable], variable, _LISTED_LEVELS, found)
+    return found
+
+
+def _list_fields_73(item: Any, above: str, depth: int, found: dict[str, Variable]) -> None:
+    """Add the fields of a struct of one element of a version 7.3 file."""
+    import h5py
+
+    if not isinstance(item, h5py.Group) or _odd_73(item) or _struct_array(item):
+        return
+    for field in item:
+        if len(found) >= _LISTED:
+            return
+        name = f"{above}.{field}"
+        found[name] = _variable_73(name, item[field])
+        if depth > 1:
+            _list_fields_73(item[field], name, depth - 1, found)
 
 
 def _kind(matlab_class: str) -> Kind:
