@@ -167,7 +167,7 @@ def test_what_makes_no_cortex(features):
         ({"shared": 1.2}, r"shared=1\.2 is no share"),
         ({"shared": float("nan")}, r"shared=nan is no share"),
         ({"noise": -1.0}, r"noise=-1\.0 is no variance"),
-        ({"n_neuroids": 0}, r"n_neuroids of at least 1"),
+        ({"n_neuroids": 0}, r"n_neuroids, a whole number of at least 1"),
     ):
         with pytest.raises(NeuralDataError, match=told):
             simulate_cortex(**{"features": features, "stimulus_ids": IDS, "region": "IT", **arguments})

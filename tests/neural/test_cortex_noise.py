@@ -159,3 +159,16 @@ def test_what_makes_no_noise():
         _simulated(TrialNoise("poisson", fano=1.0, correlation=0.1), 1)
     one = _simulated(TrialNoise(correlation=0.1), 2, n_neuroids=1, population=Readouts())
     assert one.shape == (2 * N, 1)  # one neuroid has no pairs
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"kind": "poisson", "rate": 1e30}, "at most 1e\\+09 spikes/s"),
+        ({"spread": 10.0}, "noise_spread=10.0 .* it is 0 to 3"),
+        ({"variance": "a"}, "variance='a' of trial noise is no number"),
+    ],
+)
+def test_numbers_that_no_noise_has(options, told):
+    with pytest.raises(NeuralDataError, match=told):
+        TrialNoise(**options)

@@ -178,3 +178,32 @@ def test_the_caller_s_seed_is_used_where_the_address_names_none():
     assert digest() == digest(seed=0) == digest("&seed=0") == digest("&seed=0", seed=7)
     assert digest(seed=7) == digest("&seed=7") != digest()
     assert "(seed 7)" in load_neural("world:cortex?region=V1", stimuli=stimuli, seed=7).source
+
+
+@pytest.fixture
+def greys(tmp_path):
+    """Address of ten even images of 64 pixels, each of another grey."""
+    from PIL import Image
+
+    for at in range(10):
+        Image.new("RGB", (64, 64), (20 * at, 20 * at, 20 * at)).save(tmp_path / f"{at}.png")
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize("region", ["V1", "V4"])
+def test_even_images_drive_no_cell(greys, region):
+    """What rounding leaves of them is not made a signal (control: before, a reliability of .8)."""
+    with pytest.raises(NeuralDataError, match="do not vary over the stimuli"):
+        load_neural(f"world:cortex?region={region}", stimuli=greys)
+
+
+def test_images_too_small_for_any_frequency():
+    rng = np.random.default_rng(0)
+    assert v1_features(rng.random((3, 3, 7, 7)), n_units=5).shape == (3, 5)
+    with pytest.raises(NeuralDataError, match="at least 7 pixels on the longer side, not 6"):
+        v1_features(rng.random((3, 3, 6, 6)), n_units=5)
+
+
+def test_stimuli_may_be_an_address():
+    data = load_neural("world:cortex?region=V1&subjects=1&neuroids=4", stimuli="world:scenes?n=8&size=32")
+    assert data.assembly.sizes["neuroid"] == 4 and len(data.stimulus_ids) == 8

@@ -89,7 +89,7 @@ def simulate_cortex(
     Other populations have their own f(x_i) B_sj, other noise its own rho: see there.
     """
     values, ids = _checked(features, stimulus_ids)
-    law = noise if isinstance(noise, TrialNoise) else TrialNoise(variance=float(noise))
+    law = noise if isinstance(noise, TrialNoise) else TrialNoise(variance=noise)
     cortex = _Cortex(region, n_neuroids, n_repetitions, shared, law, population or Readouts(), seed)
     _check_numbers(cortex, n_subjects)
     scaled, varying = _standardised(values)
@@ -263,7 +263,7 @@ def _check_numbers(cortex: _Cortex, n_subjects: int) -> None:
     """Refuse numbers that make no cortex."""
     counts = {"n_subjects": n_subjects, "n_neuroids": cortex.n_neuroids, "n_repetitions": cortex.n_repetitions}
     for name, value in counts.items():
-        if value < 1:
-            raise NeuralDataError(f"a simulated cortex needs {name} of at least 1, not {value}")
+        if not isinstance(value, int | np.integer) or value < 1:
+            raise NeuralDataError(f"a simulated cortex needs {name}, a whole number of at least 1, not {value!r}")
     if not 0.0 <= cortex.shared <= 1.0:
         raise NeuralDataError(f"shared={cortex.shared} is no share of the signal variance; it lies in [0, 1]")

@@ -22,6 +22,8 @@ __all__ = ["WINDOW", "SubjectNoise", "TrialNoise", "noise_of"]
 
 WINDOW = (70.0, 170.0)  # ms from the onset in which spikes are counted, as usual for IT (Majaj et al. 2015)
 _KINDS = ("gaussian", "poisson")
+_WIDEST = 3.0  # of the log: beyond it a few neuroids hold all of the variance, and means over neuroids say nothing
+_FASTEST = 1e9  # spikes/s: far above what lives, and counts are still drawn exactly
 _FLOOR = 0.05  # lowest rate of a neuroid in shares of its mean rate: the gain of a count has no variance at rate 0
 _GLOBAL = 0.3  # share of the correlated noise that does not fall with distance: our choice
 _SIMILAR = 1.0 / 3.0  # weight of signal similarity: our choice
@@ -46,7 +48,8 @@ class TrialNoise:
     spread : float >= 0
         Standard deviation over neuroids of the log variance (Gaussian) or of the log mean rate (counts).
     correlation : float in [0, 1)
-        Mean correlation of the trial noise of two neuroids of one subject.
+        Mean correlation of the trial noise of two neuroids of one subject: covariance averaged over stimuli over the
+        root of the averaged variances. Of counts the mean of z-scored trials is a little higher (.103 to .105 for .1).
 
     Notes
     -----
@@ -81,20 +84,26 @@ class TrialNoise:
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no noise."""
+        for name in ("variance", "rate", "fano", "spread", "correlation"):
+            if not isinstance(getattr(self, name), int | float | np.number):
+                raise NeuralDataError(f"{name}={getattr(self, name)!r} of trial noise is no number")
         if self.kind not in _KINDS:
             raise NeuralDataError(f"there is no noise_kind {self.kind!r}{near(str(self.kind), _KINDS)}")
         if not (self.variance >= 0.0 and np.isfinite(self.variance)):
             raise NeuralDataError(
                 f"noise={self.variance} is no variance; it is 0 or more, in units of the signal variance"
             )
-        if not (self.rate > 0.0 and np.isfinite(self.rate)):
-            raise NeuralDataError(f"rate={self.rate} is no mean rate; it is above 0, in spikes/s")
+        if not 0.0 < self.rate <= _FASTEST:
+            raise NeuralDataError(f"rate={self.rate} is no mean rate; it is above 0, at most {_FASTEST:g} spikes/s")
         if not (self.fano >= 1.0 and np.isfinite(self.fano)):
             raise NeuralDataError(
                 f"fano={self.fano} is no Fano factor of this law; 1 is Poisson, above 1 the gain varies"
             )
-        if not (self.spread >= 0.0 and np.isfinite(self.spread)):
-            raise NeuralDataError(f"noise_spread={self.spread} is no standard deviation; it is 0 or more")
+        if not 0.0 <= self.spread <= _WIDEST:
+            raise NeuralDataError(
+                f"noise_spread={self.spread} is no standard deviation of a log that this law takes; it is 0 to "
+                f"{_WIDEST:g} (a hundredfold range at 1)"
+            )
         if not 0.0 <= self.correlation < 1.0:
             raise NeuralDataError(f"noise_correlation={self.correlation} is no mean correlation; it lies in [0, 1)")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def load_cortex(query: Query, stimuli: Any, *, name: str | None = None, seed: in
     query : Query
         Options: region (V1, V4, IT), seed, subjects, neuroids, repetitions, shared, name; noise_kind (gaussian,
         poisson), noise (gaussian), rate, fano (poisson), noise_spread, noise_correlation: see :class:`TrialNoise`.
-    stimuli : StimulusSet
+    stimuli : StimulusSet, or its address
         What is shown; IT needs generated stimuli, whose latents are known.
     name : str, optional
         The dataset's name; default ``world:cortex``.
@@ -56,7 +57,13 @@ def load_cortex(query: Query, stimuli: Any, *, name: str | None = None, seed: in
     if region not in _REGIONS:
         raise NeuralDataError(f"{query.address!r}: there is no simulated region {region!r}{near(region, _REGIONS)}")
     if stimuli is None:
-        raise NeuralDataError(f"{query.address} is simulated on stimuli; give them: load_neural(..., stimuli=...)")
+        raise NeuralDataError(
+            f"{query.address} is simulated on stimuli; give them: load_neural(..., stimuli=...), --stimuli of commands"
+        )
+    if isinstance(stimuli, str | Path):
+        from netphys.stimuli import load_stimuli
+
+        stimuli = load_stimuli(stimuli, seed=seed)
     ids = tuple(str(each) for each in stimuli.ids)
     if region == "IT":
         features, population, said = _it(query.address, stimuli)

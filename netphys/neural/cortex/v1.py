@@ -7,6 +7,7 @@ package offers: ``netphys:gabor_energy`` is a regular bank.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,7 @@ from netphys.seeds import generator
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["V1Bank", "V1Units", "contrast_of", "sample_v1", "v1_features"]
+__all__ = ["ROUNDING", "V1Bank", "V1Units", "contrast_of", "sample_v1", "v1_features"]
 
 # Preferred orientation, degrees, bins of 45 centred on 0, 45, 90, 135: numbers of macaque cells
 # (De Valois, Yund and Hepler 1982, doi 10.1016/0042-6989(82)90112-2; as tabulated by Dapello et al. 2020, VOneNet)
@@ -39,6 +40,7 @@ _MAX_SIDE = 96  # pixels; larger images are averaged down to it (the filters the
 _NYQUIST = 0.3  # cycles per pixel that a unit may prefer; above it a sampled Gabor is no Gabor any more
 _HALF = 0.1  # contrast at which a unit alone in its pool gives half of its greatest response
 _POOL = 2.0  # standard deviation of the normalisation pool, in those of the receptive field; about the whole surround
+ROUNDING = 1e-10  # of the response to the preferred grating: sums of 9,216 pixels leave less of an even image
 _BATCH = 64  # images a product; bounds memory at 64 x 9,216 float64
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601: grey of red, green, blue
 
@@ -134,6 +136,7 @@ class V1Bank:
             raise NeuralDataError(f"there are no cells {cells!r}; complex or simple")
         flat = contrast.reshape(len(contrast), -1)
         products = np.concatenate([flat[at : at + _BATCH] @ self.filters for at in range(0, len(flat), _BATCH)])
+        products[np.abs(products) < ROUNDING] = 0.0
         evens, odds = products[:, : len(self.units)], products[:, len(self.units) :]
         energy = np.sqrt(evens**2 + odds**2)
         responses = energy if cells == "complex" else np.maximum(evens, 0.0)
@@ -152,6 +155,12 @@ def sample_v1(n_units: int, *, pixels_per_degree: float, seed: int = 0) -> V1Uni
     """
     if n_units < 1:
         raise NeuralDataError(f"the simulated V1 needs at least 1 unit, not {n_units}")
+    if _NYQUIST * pixels_per_degree <= _FREQUENCY_EDGES[0]:
+        least = math.floor(DEGREES * _FREQUENCY_EDGES[0] / _NYQUIST) + 1
+        raise NeuralDataError(
+            f"the simulated V1 needs images of at least {least} pixels on the longer side, not "
+            f"{round(DEGREES * pixels_per_degree)}: smaller ones carry none of the frequencies that its cells prefer"
+        )
     drawn = np.array([_unit(generator(seed, "cortex", "V1", "unit", at), pixels_per_degree) for at in range(n_units)])
     return V1Units(*drawn.T)
 

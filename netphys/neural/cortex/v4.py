@@ -17,7 +17,7 @@ import numpy as np
 
 from netphys.errors import NeuralDataError
 from netphys.neural.cortex.receptive_fields import DEGREES, SDS, ReceptiveFields
-from netphys.neural.cortex.v1 import contrast_of
+from netphys.neural.cortex.v1 import ROUNDING, contrast_of
 from netphys.seeds import generator
 
 if TYPE_CHECKING:
@@ -239,6 +239,7 @@ class _Maps:
         for at, kernel in enumerate(self.filters):  # taking every step-th pixel folds the spectrum
             folded = (spectrum * kernel).reshape(len(contrast), step, rows // step, step, columns // step)
             energy[:, at] = np.abs(np.fft.ifft2(folded.mean(axis=(1, 3))))
+        energy[energy < ROUNDING] = 0.0  # an even image has no energy
         return energy
 
     @property
