@@ -13,7 +13,7 @@ import numpy as np
 from netphys.errors import NeuralDataError
 from netphys.neural.files.columns import number, numbers, what_is_right
 from netphys.neural.files.contents import Variable, kind_of
-from netphys.neural.files.ids import read_rows, require_commas
+from netphys.neural.files.ids import read_rows, require_commas, without_empty_end
 from netphys.numpy_files import npy_header, npz_headers, read_npy, read_npz
 
 __all__ = [
@@ -62,7 +62,7 @@ def read_table(path: Path, *, first: FirstColumn | None = None) -> Table:
     ids where `first` says so, else where its header is empty or a name of ids (:data:`ID_COLUMNS`), or where its cells
     are not numbers.
     """
-    header, cells = read_cells(path)
+    header, cells = read_cells(path, square=True)
     rows: list[str] | None = None
     column = [row[0] for row in cells]
     named = header is not None and header[0].lower() in ID_COLUMNS
@@ -74,8 +74,11 @@ def read_table(path: Path, *, first: FirstColumn | None = None) -> Table:
     return Table(floats(path, cells), rows, header)
 
 
-def read_cells(path: Path) -> tuple[list[str] | None, list[list[str]]]:
+def read_cells(path: Path, *, square: bool = False) -> tuple[list[str] | None, list[list[str]]]:
     """Read the cells of a CSV matrix, all rows of one length: its header, None where it has none, and the rest.
+
+    A first row that is not all numbers is a header; where the matrix must be `square`, so is one of numbers above a
+    square of them. Empty rows at the end are left out below a header.
 
     Raises
     ------
@@ -84,13 +87,15 @@ def read_cells(path: Path) -> tuple[list[str] | None, list[list[str]]]:
     """
     cells = [[cell.strip() for cell in row] for row in read_rows(path)]
     require_commas(path, cells[0])
+    if not all(_is_number(cell) for cell in cells[0]):
+        cells = list(without_empty_end(cells))
     width = max(len(row) for row in cells)
     short = next((at for at, row in enumerate(cells) if len(row) != width), None)
     if short is not None:
         raise NeuralDataError(
             f"{path}: row {short + 1} has {len(cells[short])} cells, others have {width}; mend the table"
         )
-    if not all(_is_number(cell) for cell in cells[0]) or (len(cells) == width + 1 and width > 1):
+    if not all(_is_number(cell) for cell in cells[0]) or (square and len(cells) == width + 1 > 2):
         return cells[0], cells[1:]
     return None, cells
 

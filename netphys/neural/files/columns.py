@@ -17,7 +17,7 @@ import numpy as np
 
 from netphys.errors import NeuralDataError, near
 from netphys.neural.assemblies import BEHAVIOUR_DIMS, DIMS
-from netphys.neural.files.ids import open_csv, require_commas
+from netphys.neural.files.ids import NO_ID, open_csv, require_commas, without_empty_end
 
 __all__ = [
     "MISSING",
@@ -27,6 +27,7 @@ __all__ = [
     "no_number",
     "number",
     "numbers",
+    "numbers_rows",
     "read_columns",
     "take_column",
     "what_is_right",
@@ -92,7 +93,7 @@ class Column:
 def number(word: str) -> float | None:
     """Read a word as a number; NaN of one that says that there is none, None of text.
 
-    What Python takes and no laboratory writes (``1_000``) is text.
+    What Python takes and no laboratory writes (``1_000``, digits of other scripts) is text.
 
     Examples
     --------
@@ -101,7 +102,7 @@ def number(word: str) -> float | None:
     """
     if word in MISSING:
         return float("nan")
-    if "_" in word:
+    if "_" in word or not word.isascii():
         return None
     try:
         return float(word)
@@ -115,7 +116,8 @@ def numbers(words: Sequence[str]) -> Sequence[float | None]:
         found = list(map(float, words))
     except ValueError:
         return [number(word) for word in words]
-    return [number(word) for word in words] if "_" in "".join(words) else found
+    joint = "".join(words)
+    return [number(word) for word in words] if "_" in joint or not joint.isascii() else found
 
 
 def beside_dims(name: str) -> str:
@@ -137,8 +139,8 @@ def read_columns(path: Path) -> dict[str, Column]:
         indices: list[dict[str, int]] = [{} for _ in header]
         coded: list[dict[str, int]] = [{} for _ in header]  # with the blanks around a word, which a word has not
         blocks: list[list[np.ndarray]] = [[] for _ in header]
-        row = 2
-        while block := list(islice(rows, _BLOCK)):
+        row, below = 2, without_empty_end(rows)
+        while block := list(islice(below, _BLOCK)):
             if set(map(len, block)) != {len(header)}:
                 short = next(at for at, each in enumerate(block) if len(each) != len(header))
                 raise NeuralDataError(
@@ -195,11 +197,16 @@ def named(
 
 
 def without_row_numbers(columns: dict[str, Column]) -> dict[str, Column]:
-    """Leave out a column without a name that counts the rows: pandas writes one."""
+    """Leave out a column without a name that numbers the rows: pandas writes one, in any order."""
     index = columns.get("")
-    if index is None or index.text.tolist() != [str(at) for at in range(len(index.codes))]:
+    if index is None or not numbers_rows(index.words, len(index.codes)):
         return dict(columns)
     return {name: column for name, column in columns.items() if name}
+
+
+def numbers_rows(words: Sequence[str], n_rows: int) -> bool:
+    """Tell whether the words of a column number rows: whole numbers, all different."""
+    return len(set(words)) == n_rows and all(word.isascii() and word.isdigit() for word in words)
 
 
 def take_column(
@@ -211,10 +218,12 @@ def take_column(
         raise NeuralDataError(
             f"{path} has no column {usual[0]!r} that says {what}; say {option}=NAME, one of {', '.join(columns)}"
         )
-    if "" in column.words:
-        row = int(np.flatnonzero(column.codes == column.words.index(""))[0])
+    lost = next((word for word in column.words if word in NO_ID), None)
+    if lost is not None:
+        row = int(np.flatnonzero(column.codes == column.words.index(lost))[0])
+        says = f" ({lost!r})" if lost else ""
         raise NeuralDataError(
-            f"{path}: column {column.name!r} is empty in row {row + column.start}; every row says {what}"
+            f"{path}: column {column.name!r} is empty in row {row + column.start}{says}; every row says {what}"
         )
     del columns[column.name]
     return column

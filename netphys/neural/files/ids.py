@@ -12,8 +12,10 @@ from netphys.errors import MatchError, NeuralDataError, near
 from netphys.matching import require_unique
 from netphys.neural.files.paths import existing
 
-__all__ = ["follow_ids", "open_csv", "read_ids", "read_rows", "require_commas"]
+__all__ = ["NO_ID", "follow_ids", "open_csv", "read_ids", "read_rows", "require_commas", "without_empty_end"]
 
+# words that say that there is no id: numpy's, pandas', R's; in a CSV file they are what a lost id was saved as
+NO_ID = frozenset(("", "nan", "NaN", "NAN", "NA", "<NA>", "NaT", "None", "null"))
 _CSV_BYTES = 2**30  # a table of a gigabyte is no table of ids and no matrix that fits a figure
 _CSV_COLUMNS = 1_000_000
 _BLOCK = 1 << 20  # bytes read at once
@@ -44,8 +46,10 @@ def read_ids(where: str) -> tuple[str, ...]:
         raise NeuralDataError(f"{path} has no column {column!r}{near(column, rows[0])}")
     at = rows[0].index(column)
     found = tuple(row[at].strip() if at < len(row) else "" for row in rows[1:])
-    if "" in found:
-        raise NeuralDataError(f"{path}: column {column!r} is empty in row {found.index('') + 2}; every row needs an id")
+    lost = next((at for at, each in enumerate(found) if each in NO_ID), None)
+    if lost is not None:
+        says = f" ({found[lost]!r})" if found[lost] else ""
+        raise NeuralDataError(f"{path}: column {column!r} is empty in row {lost + 2}{says}; every row needs an id")
     return found
 
 
@@ -88,8 +92,28 @@ def open_csv(path: Path) -> Iterator[Iterator[list[str]]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             yield filter(None, csv.reader(file, strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise NeuralDataError(
+            f"{path} is not a CSV file in UTF-8 with commas ({str(error)[:100]}); save it as CSV UTF-8"
+        ) from None
+    except csv.Error as error:
         raise NeuralDataError(f"{path} is not a CSV file in UTF-8 with commas ({str(error)[:100]})") from None
+
+
+def without_empty_end(rows: Iterable[list[str]]) -> Iterator[list[str]]:
+    """Leave out rows at the end of a table whose cells are all empty: spreadsheets save them.
+
+    A row of one cell stays: in a table of one column, an empty cell is a value that is missing.
+    """
+    held: list[list[str]] = []
+    for row in rows:
+        if len(row) > 1 and not row[0].strip() and not "".join(row).strip():
+            held.append(row)
+            continue
+        if held:
+            yield from held
+            held = []
+        yield row
 
 
 def require_commas(path: Path, first: Sequence[str]) -> None:
@@ -132,7 +156,7 @@ def follow_ids(
         carried = _unique(str(path), own)
         if len(carried) != n:
             raise NeuralDataError(f"{path} has {n} stimuli but carries {len(carried)} stimulus ids; mend the file")
-        if ids is not None and (read_ids(ids) if isinstance(ids, str) else tuple(map(str, ids))) != carried:
+        if ids is not None and _listed(ids) != carried:
             raise NeuralDataError(
                 f"{path} carries its own stimulus ids ({carried[0]!r}, ...), and ids= names others; leave ids out"
             )
@@ -142,13 +166,25 @@ def follow_ids(
             f"{path} carries no stimulus ids; name the list that its {n} rows follow: --ids FILE:COLUMN "
             "(for example metadata.csv:file)"
         )
-    listed = read_ids(ids) if isinstance(ids, str) else tuple(map(str, ids))
+    listed = _listed(ids)
     what = ids if isinstance(ids, str) else "the given ids"
     if len(listed) != n:
         raise NeuralDataError(
             f"{path} has {n} stimuli, but {what} lists {len(listed)}; name the list that its rows follow"
         )
     return _unique(what, listed), f"by order to {what}"
+
+
+def _listed(ids: str | Sequence[str]) -> tuple[str, ...]:
+    """The ids of a list that the user names; refuse one that has an entry without an id."""
+    if isinstance(ids, str):
+        return read_ids(ids)
+    lost = next((at for at, each in enumerate(ids) if str(each).strip() in NO_ID), None)
+    if lost is not None:
+        raise NeuralDataError(
+            f"entry {lost + 1} of {len(ids)} of the given ids is {ids[lost]!r}; each names a stimulus"
+        )
+    return tuple(map(str, ids))
 
 
 def _unique(what: str, ids: Sequence[object]) -> tuple[str, ...]:
