@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,8 @@ def rdms(
     Warns
     -----
     UserWarning
-        Names stimuli whose pattern is constant or not finite: their dissimilarities are NaN, never 0 or 1.
+        Names stimuli whose pattern is constant or not finite: their dissimilarities are NaN, never 0 or 1. Of an
+        assembly whose neuroids are of several regions: they are mixed in one RDM.
 
     Notes
     -----
@@ -209,6 +211,13 @@ def _of_assembly(assembly: Any) -> tuple[list[str], list[_Source]]:
     for animal in dict.fromkeys(animals):
         rows = np.flatnonzero(animals == animal)
         region = "+".join(dict.fromkeys(regions[rows]))
+        if "+" in region:
+            warnings.warn(
+                f"one RDM of subject {animal!r} holds neuroids of {region}; choose one by ?region= in the address, or "
+                "netphys.neural.select(assembly, regions=...)",
+                UserWarning,
+                stacklevel=4,
+            )
         sources.append(
             _Source(f"subject {animal!r}", feature_blocks(averaged[:, rows]), {"subject": animal, "region": region})
         )

@@ -100,6 +100,7 @@ class Brain:
             "has_truth": data.truth is not None,
             "attributes": attributes,
             "n_neuroids": 0 if data.assembly is None else int(data.assembly.sizes["neuroid"]),
+            "n_presentations": 0 if data.assembly is None else int(data.assembly.sizes["presentation"]),
         }
 
     def path(self, kind: str) -> Path:

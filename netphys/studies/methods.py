@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netphys.networks import Network, Preprocess
 from netphys.provenance import versions
@@ -239,8 +239,7 @@ def _neural(made: Made) -> str:
     for name, brain in made.brains.items():
         facts = brain.facts
         n = len(facts["subjects"])
-        who = "one RDM" if facts["kind"] == "rdms" and n == 1 else f"{n} subjects"
-        text = f"{name}: {who}; {facts['source']}"
+        text = f"{name}: {_recorded(facts, n)}; {facts['source']}"
         if "reliability" in facts["attributes"]:
             simulated = facts["attributes"]
             text += (
@@ -250,6 +249,15 @@ def _neural(made: Made) -> str:
             )
         lines.append(text)
     return "**Neural data.** " + ". ".join(lines) + "."
+
+
+def _recorded(facts: dict[str, Any], n: int) -> str:
+    """Say what was recorded, and from how many."""
+    if facts["kind"] == "rdms":
+        return "one RDM" if n == 1 else f"RDMs of {n} subjects"
+    where = f" of {facts['region']}" if facts["region"] else ""
+    whose = f" of {n} animal{'s' * (n != 1)}" if n else ""
+    return f"{facts['n_neuroids']} neuroids{where}{whose}, {facts['n_presentations']} presentations"
 
 
 def analysis_text(options: RSAOptions, scores: pd.DataFrame, *, kept: Mapping[str, str] | None = None) -> str:

@@ -214,3 +214,18 @@ def test_a_recording_is_taken_wherever_rdms_are():
     np.testing.assert_array_equal(compare(recording, brain), compare(rdms(recording), brain))
     result = evaluate(recording, brain, n_bootstraps=0)
     assert result.layers == ("conv1", "fc") and result.networks == ("toy", "toy")
+
+
+def test_regions_that_are_mixed_are_told():
+    import xarray as xr
+
+    coords = {
+        "stimulus_id": ("presentation", list("abcd")),
+        "neuroid_id": ("neuroid", list("wxyz")),
+        "region": ("neuroid", ["V4", "V4", "IT", "IT"]),
+    }
+    values = np.random.default_rng(0).normal(size=(4, 4))
+    assembly = xr.DataArray(values, dims=("presentation", "neuroid"), coords=coords)
+    with pytest.warns(UserWarning, match=r"holds neuroids of V4\+IT; choose one by \?region="):
+        assert rdms(assembly).rdm_descriptors["region"] == ["V4+IT"]
+    rdms(assembly.isel(neuroid=slice(2)))  # control: one region is not warned of
