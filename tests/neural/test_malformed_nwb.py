@@ -196,7 +196,7 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
     "onsets in ms": (replaced(f"{TABLE}/start_time", [1e3, 2e3, 3e3, 4e3]), "none meets; times are in s on one clock"),
     "onsets of another clock": (
         replaced(f"{TABLE}/start_time", 1.6e9 + np.arange(4.0)),
-        r"spikes lie between 0.5 and 4.15 s, the windows about start_time of trials between 1.6e\+09",
+        r"the recording lies between 0 and 10 s, the windows about start_time of trials between 1.6e\+09",
     ),
     "stimuli that are empty": (replaced(f"{TABLE}/stimulus_id", ["", " ", "", ""]), "no row .* both start_time and"),
     "invalid times that stop first": (replaced("intervals/invalid_times/stop_time", [1.0]), "invalid_times have a"),

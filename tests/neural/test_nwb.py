@@ -124,7 +124,7 @@ def test_files_as_the_allen_institute_writes_them(tmp_path: Path):
         locations=["VISp", "LGd"],
         units={"peak_channel_id": [1, 0, 1], "quality": ["good"] * 3},
     )
-    with pytest.raises(NeuralDataError, match=r"no table trials; name .*: .*gabors_presentations \(1 rows\)"):
+    with pytest.raises(NeuralDataError, match=r"no table trials; name .*: .*gabors_presentations \(1 rows: start"):
         load_neural(f"{path}?window=70,170")
     with pytest.raises(NeuralDataError, match=r"2 columns .* may say .*\?stimulus=COLUMN: stimulus_name, frame"):
         load_neural(f"{path}?window=70,170&trials=natural_scenes_presentations")

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netphys.errors import NeuralDataError, near
+from netphys.errors import NeuralDataError
 from netphys.neural.assemblies import as_text, first_presentations, repetitions_of
 from netphys.neural.data import NeuralData
 from netphys.neural.files.finishing import assembled
 from netphys.neural.files.ids import follow_ids
+from netphys.neural.files.nwb_choosing import NWBChoice
 from netphys.neural.files.nwb_tables import (
     interval_tables,
     is_scalar,
@@ -39,14 +40,12 @@ if TYPE_CHECKING:
 __all__ = ["NWBContents", "load_nwb", "nwb_contents"]
 
 _log = logging.getLogger(__name__)
-# columns that are taken to say which stimulus is shown, where exactly one of them is there
-_STIMULUS = (
-    "stimulus_id", "image_id", "stimulus_name", "image_name", "stimulus", "image", "stim_id", "stim_name", "frame"
-)  # fmt: skip
+_OF_NEUROIDS = ("animal", "region", "subject")  # of the recording: a column of trials that is called so is of pictures
 _TAKEN = frozenset(
     ("stimulus_id", "repetition", "presentation_id", "presentation", "neuroid", "time_bin")
-    + ("time_bin_start", "time_bin_end")
+    + ("time_bin_start", "time_bin_end", *_OF_NEUROIDS)
 )  # names of dims and of coordinates of ours: a column of the file that has one gets the table's name before it
+_SPARSE = 0.005  # of the recording: presentations that take less of it may be on another clock, or in another unit
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,8 @@ def load_nwb(path: Path, options: FileOptions, ids: str | Sequence[str] | None, 
     options : FileOptions
         ``window`` (counts unless ``unit`` says rate) or ``bins`` (rates unless ``unit`` says count) must be said;
         ``trials``: the interval table; ``align``: its column of onsets, default ``start_time``; ``stimulus``: its
-        column of stimuli; ``neuroid``: the column of units that names them, default their id.
+        column of stimuli; ``neuroid``: the column of units that names them, default their id. ``trials`` must be
+        said where several tables name stimuli, ``align`` where a column beside ``start_time`` is called an onset.
     ids : str, sequence of str or None
         As for other files that carry their own ids: only to be checked against them.
     name : str
@@ -91,13 +91,16 @@ def load_nwb(path: Path, options: FileOptions, ids: str | Sequence[str] | None, 
         If the file lacks what is asked for; one line that says what it has.
     """
     with opened_nwb(path) as nwbfile:
-        chosen = _Choice.of(path, nwbfile, options)
+        chosen = NWBChoice.of(path, nwbfile, options)
         edges, rates = _binning(path, options, chosen.align)
         units = read_units(path, nwbfile, options.neuroid)
         coords, onsets, said = _presentations(path, chosen)
         invalid = _invalid_times(path, nwbfile)
         identifier = str(nwbfile.identifier)
-    _require_meeting(path, units, onsets, edges, chosen)
+    said += _require_meeting(path, units, onsets, edges, chosen)
+    several = [each for each in units.coords.get("region", []) if "+" in each]
+    if several:
+        said.append(f"{len(several)} of several regions ({several[0]}), which region= of one leaves out")
     values, n_unseen = _responses(path, units, onsets, edges, invalid)
     if n_unseen:
         said.append(f"{n_unseen} of {values.size} responses NaN: not observed")
@@ -135,59 +138,6 @@ def nwb_contents(path: Path) -> NWBContents:
         )
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """The table of presentations and its columns that say when and what."""
-
-    table: Any
-    align: str
-    stimulus: str
-
-    @classmethod
-    def of(cls, path: Path, nwbfile: Any, options: FileOptions) -> _Choice:
-        """Choose what the options name, or the only one that fits."""
-        table = _table(path, interval_tables(nwbfile), options.trials)
-        if not len(table.id.data):
-            raise NeuralDataError(f"{path}: the table {table.name} has no rows; name another by ?trials=NAME")
-        columns = [str(each) for each in table.colnames if is_scalar(table[each])]
-        align = options.align or "start_time"
-        for option, column in (("align", align), ("stimulus", options.stimulus)):
-            if column is not None and column not in columns:
-                why = "holds no single values" if column in table.colnames else "is not there"
-                raise NeuralDataError(
-                    f"{path}: column {column!r} of {table.name} {why}; ?{option}=COLUMN{near(column, columns)}"
-                )
-        return cls(table, align, options.stimulus or _guessed(path, table.name, columns))
-
-
-def _table(path: Path, tables: Mapping[str, Any], wanted: str | None) -> Any:
-    """The table of that name, else trials, else the only one."""
-    if wanted is not None:
-        if wanted not in tables:
-            raise NeuralDataError(f"{path} has no interval table {wanted!r}{near(wanted, tables)}")
-        return tables[wanted]
-    if "trials" in tables:
-        return tables["trials"]
-    others = [name for name in tables if name != "epochs"]
-    if len(others) == 1:
-        return tables[others[0]]
-    if not tables:
-        raise NeuralDataError(f"{path} holds no interval table (trials, presentations): no onsets of stimuli")
-    listed = "; ".join(f"{name} ({len(table.id.data)} rows)" for name, table in list(tables.items())[:20])
-    raise NeuralDataError(f"{path} holds no table trials; name that of presentations by ?trials=NAME: {listed}")
-
-
-def _guessed(path: Path, table: str, columns: Sequence[str]) -> str:
-    """The only column whose name says that it holds stimuli."""
-    found = [each for each in _STIMULUS if each in columns]
-    if len(found) == 1:
-        return found[0]
-    why = (
-        f"{len(found)} columns of {table} may say the stimulus" if found else f"no column of {table} says the stimulus"
-    )
-    raise NeuralDataError(f"{path}: {why}; name one by ?stimulus=COLUMN: {', '.join(found or columns)}")
-
-
 def _binning(path: Path, options: FileOptions, align: str) -> tuple[np.ndarray, bool]:
     """Edges of the bins in ms, and whether rates are wanted."""
     if options.window is not None:
@@ -201,7 +151,7 @@ def _binning(path: Path, options: FileOptions, align: str) -> tuple[np.ndarray, 
     )
 
 
-def _presentations(path: Path, chosen: _Choice) -> tuple[dict[str, np.ndarray], np.ndarray, list[str]]:
+def _presentations(path: Path, chosen: NWBChoice) -> tuple[dict[str, np.ndarray], np.ndarray, list[str]]:
     """Coordinates of presentations, their onsets in s, and what was left out."""
     columns = scalar_columns(path, chosen.table)
     onsets, stimulus = columns[chosen.align], columns[chosen.stimulus]
@@ -227,6 +177,8 @@ def _presentations(path: Path, chosen: _Choice) -> tuple[dict[str, np.ndarray], 
     coords["repetition"] = repetitions_of(coords["stimulus_id"])
     for name, values in columns.items():
         coords[f"{chosen.table.name}_{name}" if name in _TAKEN else name] = values[kept]
+        if name in _OF_NEUROIDS:
+            said.append(f"column {name} of {chosen.table.name} as {chosen.table.name}_{name}")
     if chosen.stimulus == "stimulus_id":
         del coords[f"{chosen.table.name}_stimulus_id"]
     return coords, onsets[kept], said
@@ -243,16 +195,30 @@ def _invalid_times(path: Path, nwbfile: Any) -> np.ndarray:
     return found.astype(np.float64)
 
 
-def _require_meeting(path: Path, units: Units, onsets: np.ndarray, edges: np.ndarray, chosen: _Choice) -> None:
-    """Refuse times of spikes and of presentations that never meet: they are not of one clock, or not both in s."""
-    first, last = units.times.min(), units.times.max()
+def _require_meeting(path: Path, units: Units, onsets: np.ndarray, edges: np.ndarray, chosen: NWBChoice) -> list[str]:
+    """Refuse presentations most of which lie beyond the recording: not of one clock with the spikes, or not in s.
+
+    The recording reaches over all spikes and all intervals of observation. Where fewer windows lie beyond it, 0 spikes
+    are counted there, and what is given back says how many they are.
+    """
+    borders = [units.times, *(each.reshape(-1) for each in units.observed if each is not None and len(each))]
+    first, last = min(each.min() for each in borders), max(each.max() for each in borders)
     starts, stops = onsets + edges[0] / 1000, onsets + edges[-1] / 1000
-    if not ((starts <= last) & (stops > first)).any():
+    beyond = int(np.count_nonzero((starts > last) | (stops <= first)))
+    if beyond > len(onsets) / 2:
+        how = "none meets" if beyond == len(onsets) else f"{beyond} of {len(onsets)} lie beyond"
         raise NeuralDataError(
-            f"{path}: spikes lie between {first:g} and {last:g} s, the windows about {chosen.align} of "
-            f"{chosen.table.name} between {starts.min():g} and {stops.max():g} s: none meets; times are in s on one "
+            f"{path}: the recording lies between {first:g} and {last:g} s, the windows about {chosen.align} of "
+            f"{chosen.table.name} between {starts.min():g} and {stops.max():g} s: {how}; times are in s on one "
             "clock, onsets are said by ?align=COLUMN, windows in ms"
         )
+    said = [f"{beyond} presentations beyond the recording ({first:g} to {last:g} s)"] if beyond else []
+    if len(onsets) > 1 and stops.max() - starts.min() < _SPARSE * (last - first):
+        part = (stops.max() - starts.min()) / (last - first)
+        said.append(f"presentations take {part:.2g} of the recording: see that both are in s")
+    for each in said:
+        _log.warning("%s: %s", path, each)
+    return said
 
 
 def _responses(

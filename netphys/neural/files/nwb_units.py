@@ -178,8 +178,8 @@ def _groups(path: Path, units: Any) -> list[Any]:
 
 
 def _joined(values: np.ndarray) -> str:
-    """Distinct values in the order of first appearance, joined by "+"."""
-    return "+".join(dict.fromkeys(str(each) for each in values)) or _UNKNOWN
+    """Distinct values in the order of their names, joined by "+": one name whatever electrode was first."""
+    return "+".join(sorted({str(each) for each in values})) or _UNKNOWN
 
 
 def _observed(path: Path, units: Any, ends: np.ndarray) -> tuple[np.ndarray | None, ...]:
