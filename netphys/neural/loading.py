@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["load_neural", "suffix_of"]
 
+_TABLES = (".tsv", ".tab", ".txt", ".dat", ".xls", ".xlsx", ".ods")
+
 
 def load_neural(
     address: str | Path,
@@ -63,6 +65,10 @@ def load_neural(
     NeuralData(it: 1 RDM of IT (monkey), 92 stimuli; it.mat, variable RDMs, by order to list.csv:file)
     """
     body, query = split_address(str(address))
+    if not body.strip():
+        raise NeuralDataError(
+            f"the address of neural data is empty ({str(address)!r}); give a file, what it is by query"
+        )
     if body == "world:cortex":
         from netphys.neural.cortex.simulated import load_cortex
 
@@ -136,6 +142,8 @@ def suffix_of(path: Path) -> str:
         For another one, with the list of those that are known.
     """
     suffix = path.suffix.lower()
+    if suffix in _TABLES:
+        raise NeuralDataError(f"{path}: tables are read as CSV (UTF-8, commas, decimals with a point); save it as CSV")
     if suffix not in SUFFIXES:
         raise NeuralDataError(
             f"{path}: files of neural data end in {', '.join(SUFFIXES)}, not in {suffix or 'nothing'!r}"

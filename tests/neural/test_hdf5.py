@@ -45,7 +45,10 @@ def test_region_and_subject_choose_rows(tmp_path: Path, ids, pairs):
     np.testing.assert_array_equal(it.dissimilarities, pairs[2:])
     assert it.subjects == ("m", "n") and it.region == "IT"
     np.testing.assert_array_equal(load_neural(f"{path}?region=V4&subject=n,m").dissimilarities, pairs[[1, 0]])
-    assert load_neural(path).region == "V4+IT"
+    with pytest.raises(NeuralDataError, match="several regions: V4, IT; choose one by region="):
+        load_neural(path)
+    with pytest.raises(NeuralDataError, match=r"several regions"):
+        load_neural(f"{path}?subject=m")
     with pytest.raises(NeuralDataError, match=r"no RDM of region 'V1'; near: 'V4'"):
         load_neural(f"{path}?region=V1")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netphys.errors import AddressError, FileError
+from netphys.errors import AddressError, FileError, NeuralDataError
 from netphys.neural import load_neural
 
 
@@ -124,3 +124,86 @@ def test_a_file_of_another_kind_than_its_suffix(tmp_path: Path, listed, suffix):
     with pytest.raises(FileError) as raised:
         load_neural(path, ids=listed)
     assert str(path) in str(raised.value) and "\n" not in str(raised.value)
+
+
+def _table(path: Path, first: str, names: list[str], values: np.ndarray) -> Path:
+    """A CSV table with a column of ids."""
+    header = ",".join([first, *(f"n{at}" for at in range(values.shape[1]))])
+    rows = [",".join([name, *map(str, row)]) for name, row in zip(names, values.tolist())]
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_a_row_with_an_id_is_a_stimulus_or_a_subject_and_which_is_asked(tmp_path):
+    values = np.random.default_rng(0).random((4, 6))  # 6 neuroids, or the pairs of 4 stimuli
+    path = _table(tmp_path / "amb.csv", "stimulus_id", list("abcd"), values)
+    with pytest.raises(NeuralDataError, match=r"amb\.csv: .*say kind=responses or kind=rdms$"):
+        load_neural(path)
+    responses = load_neural(f"{path}?kind=responses")
+    assert responses.kind == "assembly" and responses.stimulus_ids == tuple("abcd")
+    with pytest.raises(NeuralDataError, match="carries no stimulus ids; name the list that its 4 rows follow"):
+        load_neural(f"{path}?kind=rdms")  # ids of rows are no stimuli
+    rdms = load_neural(f"{path}?kind=rdms", ids=list("wxyz"))
+    assert rdms.subjects == tuple("abcd") and rdms.stimulus_ids == tuple("wxyz")
+    np.testing.assert_array_equal(rdms.dissimilarities, values)
+    np.savez(tmp_path / "amb.npz", r=values, stimulus_id=list("abcd"))
+    with pytest.raises(NeuralDataError, match="say kind=responses or kind=rdms$"):
+        load_neural(tmp_path / "amb.npz")
+    np.savez(tmp_path / "five.npz", r=values[:, [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]], stimulus_id=list("abcde"))
+    assert load_neural(tmp_path / "five.npz").stimulus_ids == tuple("abcde")  # control: ids that can be no rows'
+    twice = _table(tmp_path / "twice.csv", "subject", list("abca"), values)
+    with pytest.raises(NeuralDataError, match=r"several RDMs of one subject: a \(2\); choose by index="):
+        load_neural(f"{twice}?kind=rdms", ids=list("wxyz"))
+
+
+def test_rdms_of_several_regions_are_no_subjects(tmp_path):
+    from rsatoolbox.rdm import RDMs
+
+    pairs = np.random.default_rng(0).random((4, 15))
+    told = {"subject": ["a", "b", "a", "b"], "region": ["V1", "V1", "IT", "IT"]}
+    RDMs(pairs, rdm_descriptors=told, pattern_descriptors={"stimulus_id": list("uvwxyz")}).save(str(tmp_path / "r.h5"))
+    with pytest.raises(NeuralDataError, match=r"r\.h5 holds RDMs of several regions: V1, IT; choose one by region="):
+        load_neural(tmp_path / "r.h5")
+    it = load_neural(f"{tmp_path / 'r.h5'}?region=IT")
+    assert it.subjects == ("a", "b") and it.region == "IT"
+    np.testing.assert_array_equal(it.dissimilarities, pairs[2:])
+    assert load_neural(f"{tmp_path / 'r.h5'}?index=0:2").region == "V1"
+    told["region"] = ["IT"] * 4
+    RDMs(pairs, rdm_descriptors=told, pattern_descriptors={"stimulus_id": list("uvwxyz")}).save(str(tmp_path / "s.h5"))
+    with pytest.raises(NeuralDataError, match=r"several RDMs of one subject: a \(2\), b \(2\); choose by index="):
+        load_neural(tmp_path / "s.h5")
+    assert load_neural(f"{tmp_path / 's.h5'}?index=2:4").subjects == ("a", "b")
+    assert len(load_neural(f"{tmp_path / 's.h5'}?average=0").subjects) == 1
+
+
+def test_a_table_of_text_says_how_it_is_read(tmp_path):
+    (tmp_path / "long.csv").write_text("stimulus_id,neuroid_id,value\na,n0,1.0\nb,n0,2.0\n")
+    with pytest.raises(
+        NeuralDataError, match=r"columns of text \(stimulus_id, neuroid_id\) .*form=long.*kind=behaviour"
+    ):
+        load_neural(tmp_path / "long.csv")
+    (tmp_path / "bad.csv").write_text("id,x,y,z\na,1,2,3\nb,1,oops,3\n")
+    with pytest.raises(NeuralDataError, match=r"holds a cell that is no number \('oops'\)"):  # control: one cell
+        load_neural(tmp_path / "bad.csv")
+
+
+def test_a_field_of_a_struct_says_of_what_it_is(tmp_path):
+    from scipy.io import savemat
+
+    savemat(tmp_path / "s.mat", {"data": {"rates": np.random.default_rng(0).random((4, 6)), "day": "monday"}})
+    with pytest.raises(NeuralDataError, match=r"data\.rates is a field of the struct data; of responses say kind=resp"):
+        load_neural(f"{tmp_path / 's.mat'}?variable=data.rates")
+
+
+@pytest.mark.parametrize("address", ["", " ", "?kind=responses"])
+def test_an_empty_address_is_refused(address, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NeuralDataError, match="the address of neural data is empty"):
+        load_neural(address)
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".txt", ".xlsx"])
+def test_a_table_that_is_no_csv_is_to_be_saved_as_one(suffix, tmp_path):
+    (tmp_path / f"x{suffix}").write_text("a\n")
+    with pytest.raises(NeuralDataError, match="save it as CSV"):
+        load_neural(tmp_path / f"x{suffix}")
