@@ -145,6 +145,70 @@ def test_a_column_goes_where_it_follows_from(tmp_path, assembly):
         load_neural(f"{_saved(frame, tmp_path / 'neither.csv')}?form=long&value=rate")
 
 
+def _of_two(assembly: xr.DataArray, column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Two monkeys whose sites have the same names; the second sees its trials in another order."""
+    frame = _table(assembly).drop(columns=["repetition", "luminance", "category"])
+    frame["trial"] = np.repeat(np.arange(8), 3)
+    other = frame.assign(rate=frame["rate"] + 10, trial=7 - frame["trial"]).iloc[::-1]
+    return frame.assign(**{column: "PE"}), other.assign(**{column: "WE"})
+
+
+@pytest.mark.parametrize("column", ["animal", "monkey", "subject"])
+@pytest.mark.parametrize("query", ["&repetition=trial", ""])
+def test_sites_of_two_animals_that_are_called_alike_are_two(tmp_path, assembly, column, query):
+    first, second = _of_two(assembly, column)
+    if not query:
+        first, second = first.drop(columns="trial"), second.drop(columns="trial")
+    path = _saved(pd.concat([first, second]), tmp_path / "two.csv")
+    data = load_neural(f"{path}?form=long&value=rate{query}")
+    found = data.assembly
+    assert found.shape == (8, 6) and not np.isnan(found.values).any()  # fused: (16, 3), or three of 16 rows
+    assert data.subjects == ("PE", "WE") and found["animal"].dims == ("neuroid",)
+    assert found["neuroid_id"].values.tolist()[:3] == ["PE/n2", "PE/n10", "PE/n1"]
+    assert "neuroids of 2 animals as ANIMAL/neuroid_id" in data.source and found.attrs["pseudo_population"] == 1
+    np.testing.assert_array_equal(found.values[:, :3], assembly.values)
+    assert ("without trial (other in each animal)" in data.source) == bool(query)
+    alone = load_neural(f"{_saved(second, tmp_path / 'we.csv')}?form=long&value=rate{query}").assembly
+    for site in ("n1", "n2", "n10"):
+        for stimulus in ("b", "10"):
+            mine = found.values[found["stimulus_id"] == stimulus][:, found["neuroid_id"].values == f"WE/{site}"]
+            its = alone.values[alone["stimulus_id"] == stimulus][:, alone["neuroid_id"].values == site]
+            np.testing.assert_array_equal(mine, its)
+    named = load_neural(f"{path}?form=long&value=rate{query}&subject={column}")
+    xr.testing.assert_identical(named.assembly, found)
+    assert load_neural(f"{path}?form=long&value=rate{query}&subject=WE").assembly.shape == (8, 3)
+
+
+def test_a_column_that_describes_the_picture_is_no_animal(tmp_path, assembly):
+    frame = _table(assembly).drop(columns="region")
+    frame["animal"] = frame["stimulus_id"].map({"b": 1, "ä": 0, "10": 1, "1.0": 0})
+    frame["region"] = frame["stimulus_id"].map({"b": "x", "ä": "x", "10": "y", "1.0": "z"})
+    path = _saved(frame, tmp_path / "picture.csv")
+    data = load_neural(f"{path}?form=long&value=rate")
+    assert data.subjects == () and data.region == "" and data.assembly.shape == (8, 3)
+    assert data.assembly["presentation_animal"].values.tolist() == [1, 0, 1, 0, 1, 1, 0, 0]
+    assert "column 'animal' follows from the stimulus: kept as presentation_animal" in data.source
+    two = load_neural(f"{path}?form=long&value=rate&subject=animal")  # two animals that saw other stimuli
+    assert two.subjects == ("1", "0") and two.assembly.sizes["neuroid"] == 6
+
+
+def test_a_session_that_changes_within_a_neuroid_is_of_its_presentations(tmp_path, assembly):
+    frame = _table(assembly)
+    frame["session"] = "day" + frame["repetition"].astype(str)
+    found = load_neural(f"{_saved(frame, tmp_path / 'chronic.csv')}?form=long&value=rate").assembly
+    assert found.shape == (8, 3) and found["session"].values.tolist() == ["day0"] * 4 + ["day1"] * 4
+
+
+def test_empty_rows_at_the_end_are_of_the_spreadsheet(tmp_path, assembly):
+    path = _saved(_table(assembly), tmp_path / "long.csv")
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + ",,,,,,,\n" * 3, encoding="utf-8")
+    np.testing.assert_array_equal(load_neural(f"{path}?form=long&value=rate").assembly.values, assembly.values)
+    path.write_text(text + ",,,,,,,\n" + text.splitlines()[1] + "\n", encoding="utf-8")
+    with pytest.raises(NeuralDataError, match=r"'stimulus_id' is empty in row 26"):
+        load_neural(f"{path}?form=long&value=rate")
+
+
 def test_choices_of_address_and_list_of_ids(tmp_path, assembly):
     path = _saved(_table(assembly), tmp_path / "long.csv", encoding="utf-8-sig", lineterminator="\r\n")
     found = load_neural(f"{path}?form=long&value=rate&region=IT&subject=PE", ids=["b", "ä", "10", "1.0"])

@@ -86,7 +86,38 @@ LONG_CASES: dict[str, tuple[str, str, str]] = {
         "",
         r"columns 'stimulus_id' and 'image_id'; say stimulus=NAME",
     ),
-    "no responses": (LONG.replace(",rate", ",text").replace("1.5", "x"), "", r"there are none of numbers"),
+    "no responses": (
+        LONG.replace("1.5", "x").replace("2\n", "x\n").replace("3\n", "x\n").replace("4\n", "y\n").replace("Vx", "V4"),
+        "",
+        r"there are none of numbers",
+    ),
+    "a word among responses": (LONG.replace("1.5", "null"), "", r"column 'rate' holds 'null' in row 2"),
+    "hexadecimal": (LONG.replace("1.5", "0x10"), "", r"column 'rate' holds '0x10' in row 2"),
+    "digits of another script": (LONG.replace("1.5", "\u0663"), "", r"column 'rate' holds '\u0663' in row 2"),
+    "a stimulus that was lost": (LONG.replace("b,0", "nan,0"), "", r"'stimulus_id' is empty in row 5 \('nan'\)"),
+    "a neuroid that was lost": (LONG.replace("n2", "None"), "", r"'neuroid_id' is empty in row 3 \('None'\)"),
+    "a region that changes with the trial": (
+        LONG.replace("a,0,n1,IT,1.5\na,0,n2,V4,2\n", "a,0,n1,V4,1.5\na,0,n2,V4,2\n"),
+        "",
+        r"column 'region' changes within a neuroid",
+    ),
+    "a monkey that follows from the stimulus": (
+        LONG.replace("region", "monkey").replace("V4", "IT").replace("b,0,n1,IT", "b,0,n1,PE"),
+        "",
+        r"'monkey' follows from the stimulus; say subject=monkey",
+    ),
+    "nearly the column of animals": (LONG.replace("region", "monkey"), "&subject=monkeys", r"near: 'monkey'"),
+    "an animal that is empty": (
+        LONG.replace("region", "monkey").replace("a,1,n1,IT", "a,1,n1,"),
+        "",
+        r"'monkey' is empty in row 4",
+    ),
+    "two columns of animals": (
+        LONG.replace("region,rate", "animal,monkey,rate").replace("IT,", "PE,PE,").replace("V4,", "PE,WE,")
+        + "b,0,n2,PE,WE,4\nb,0,n1,PE,WE,4\n",
+        "",
+        r"columns 'monkey' and 'animal' may both say the animal",
+    ),
     "two columns of numbers": (
         LONG.replace("region", "depth").replace("IT", "1").replace("V4", "2"),
         "",
@@ -191,5 +222,5 @@ def test_unspoilt(tmp_path, text, query):
 
 def test_a_table_with_another_suffix(tmp_path):
     (tmp_path / "table.tsv").write_text(WIDE)
-    with pytest.raises(NetphysError, match=r"files of neural data end in .*\.csv.*not in '\.tsv'"):
+    with pytest.raises(NetphysError, match=r"tables are read as CSV .*save it as CSV"):
         load_neural(f"{tmp_path / 'table.tsv'}?kind=responses")

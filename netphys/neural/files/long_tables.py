@@ -16,7 +16,17 @@ import numpy as np
 from netphys.errors import NeuralDataError
 from netphys.guards import require_claim
 from netphys.neural.assemblies import PSEUDO, repetitions_of
-from netphys.neural.files.columns import Column, beside_dims, named, no_number, take_column, without_row_numbers
+from netphys.neural.files.animals import OF_NEUROIDS, take_animals
+from netphys.neural.files.columns import (
+    MISSING,
+    Column,
+    beside_dims,
+    named,
+    no_number,
+    number,
+    take_column,
+    without_row_numbers,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -61,7 +71,9 @@ class _Axis:
         return len(self.first)
 
 
-def assembly_of_columns(path: Path, columns: dict[str, Column], options: FileOptions) -> LongTable:
+def assembly_of_columns(
+    path: Path, columns: dict[str, Column], options: FileOptions, *, animals: str | None = None
+) -> LongTable:
     """Make an assembly of the columns of a long table.
 
     Parameters
@@ -73,13 +85,17 @@ def assembly_of_columns(path: Path, columns: dict[str, Column], options: FileOpt
     options : FileOptions
         ``stimulus``, ``neuroid``, ``repetition``, ``value`` name columns; the defaults are ``stimulus_id`` (or
         ``image_id``), ``neuroid_id``, ``repetition``, and the one column of numbers that is left.
+    animals : str, optional
+        The column that says the animal; see :func:`netphys.neural.files.animals.take_animals`.
 
     Returns
     -------
     LongTable
         Its assembly is float64, presentation x neuroid [x time_bin], NaN where the table has no row. Without a column
         of repetitions, equal rows are counted in the order of the file; if there are any, the k-th presentation to
-        one neuroid need not be the k-th to another, and ``attrs["pseudo_population"]`` is 1.
+        one neuroid need not be the k-th to another, and ``attrs["pseudo_population"]`` is 1. Neuroids of several
+        animals that have the same names are told apart, as ``ANIMAL/ID``; presentation k of a stimulus to one animal
+        stands beside the k-th to another, which is a pseudo-population, too.
 
     Raises
     ------
@@ -98,21 +114,33 @@ def assembly_of_columns(path: Path, columns: dict[str, Column], options: FileOpt
     values = _values(path, left, options, keep={*_BINS, *([repetition.name] if repetition is not None else [])})
     if repetition is not None and repetition.name == "repetition":
         del left["repetition"]
+    whose = take_animals(path, left, stimulus, neuroid, animals)
+    neuroid, told = whose.neuroid, whose.told
     counted = repetition.codes if repetition is not None else _counted(stimulus, neuroid, bins)
+    if repetition is not None and repetition.name != "repetition" and whose.animal is not None:
+        counted = _ranked(whose.animal, stimulus, repetition)
     axes = (_Axis.of(stimulus.codes, counted), _Axis.of(neuroid.codes), bins)
+    if whose.animal is not None:
+        told += _leave_out(left, axes, whose.animal)
     data = _filled(path, values, axes, (stimulus, neuroid, repetition))
     coords = {
         "stimulus_id": ("presentation", stimulus.text[axes[0].first]),
         "repetition": ("presentation", _repetition(path, repetition, stimulus, counted, axes[0])),
         "neuroid_id": ("neuroid", neuroid.text[axes[1].first]),
-        **_coordinates(path, left, axes),
+        **_coordinates(path, left, axes, stimulus),
     }
+    told += "".join(
+        f", column {each!r} follows from the stimulus: kept as presentation_{each}"
+        for each in OF_NEUROIDS
+        if each in left and f"presentation_{each}" in coords
+    )
     if bins is None and _BINS[0] in coords:
         coords |= {name: coords[name] for name in _BINS}
     dims = ("presentation", "neuroid", *(["time_bin"] if bins is not None else []))
     apart = repetition is None and bool(counted.any())
-    assembly = xr.DataArray(data, dims=dims, coords=coords, attrs={PSEUDO: 1} if apart else {})
-    return LongTable(assembly, _told(repetition, apart))
+    pseudo = apart or whose.animal is not None
+    assembly = xr.DataArray(data, dims=dims, coords=coords, attrs={PSEUDO: 1} if pseudo else {})
+    return LongTable(assembly, _told(repetition, apart) + told)
 
 
 def _told(repetition: Column | None, apart: bool) -> str:
@@ -161,7 +189,7 @@ def _values(path: Path, left: dict[str, Column], options: FileOptions, *, keep: 
     """Take the column of responses out of `left`: the one that is named, or the only one of numbers that is left."""
     name = options.value
     if name is None:
-        numeric = [each for each, column in left.items() if each not in keep and column.numbers is not None]
+        numeric = [each for each, column in left.items() if each not in (*keep, *OF_NEUROIDS) and _may_be(column)]
         if len(numeric) != 1:
             which = f"{len(numeric)} columns of numbers ({', '.join(numeric[:10])})" if numeric else "none of numbers"
             raise NeuralDataError(
@@ -182,6 +210,11 @@ def _values(path: Path, left: dict[str, Column], options: FileOptions, *, keep: 
     return column.numbers
 
 
+def _may_be(column: Column) -> bool:
+    """Tell a column of numbers, also one that a cell of text spoils: another must not be taken in its place."""
+    return column.numbers is not None or any(word not in MISSING and number(word) is not None for word in column.words)
+
+
 def _counted(stimulus: Column, neuroid: Column, bins: _Axis | None) -> np.ndarray:
     """Count how often a cell occurred in the rows above."""
     key = _Axis.of(stimulus.codes, neuroid.codes, *([bins.codes] if bins is not None else [])).codes
@@ -189,6 +222,26 @@ def _counted(stimulus: Column, neuroid: Column, bins: _Axis | None) -> np.ndarra
     out = np.empty(len(key), dtype=np.int64)
     out[order] = np.arange(len(key)) - np.searchsorted(key[order], key[order])
     return out
+
+
+def _ranked(animal: Column, stimulus: Column, repetition: Column) -> np.ndarray:
+    """Number the presentations of each stimulus to each animal, in the order of the file."""
+    shown = _Axis.of(animal.codes, stimulus.codes, repetition.codes)
+    return repetitions_of(_Axis.of(animal.codes, stimulus.codes).codes[shown.first])[shown.codes]
+
+
+def _leave_out(left: dict[str, Column], axes: tuple[_Axis, _Axis, _Axis | None], animal: Column) -> str:
+    """Leave out what a presentation to one animal had and that to another had not: trial, onset; say so."""
+    each = _Axis.of(animal.codes, axes[0].codes)
+    gone = [
+        name
+        for name, column in left.items()
+        if column.follows_from(each.codes, len(each))
+        and not any(column.follows_from(axis.codes, len(axis)) for axis in axes if axis is not None)
+    ]
+    for name in gone:
+        del left[name]
+    return f", without {', '.join(gone)} (other in each animal)" if gone else ""
 
 
 def _filled(
@@ -232,7 +285,7 @@ def _repetition(
 
 
 def _coordinates(
-    path: Path, left: dict[str, Column], axes: tuple[_Axis, _Axis, _Axis | None]
+    path: Path, left: dict[str, Column], axes: tuple[_Axis, _Axis, _Axis | None], stimulus: Column
 ) -> dict[str, tuple[tuple[str, ...] | str, np.ndarray]]:
     """Place every other column on the dim that it follows from."""
     dims = {"presentation": axes[0], "neuroid": axes[1]}
@@ -255,5 +308,19 @@ def _coordinates(
             raise NeuralDataError(
                 f"{path}: a column beside the ones that were named may not be called {name!r}; rename it"
             )
+        if name in OF_NEUROIDS and dim == "presentation":  # else finishing and facts would take it as of the neuroids
+            _require_of_stimuli(path, column, stimulus)
+            name = f"presentation_{name}"
+            if name in left:
+                raise NeuralDataError(f"{path}: there is a column {name!r}, which another column becomes; rename it")
         placed[beside_dims(name)] = (dim, column.values[dims[dim].first])
     return placed
+
+
+def _require_of_stimuli(path: Path, column: Column, stimulus: Column) -> None:
+    """Refuse a region that changes within a neuroid from one presentation to another."""
+    if column.name == "region" and not column.follows_from(stimulus.codes, len(stimulus.words)):
+        raise NeuralDataError(
+            f"{path}: column 'region' changes within a neuroid; a neuroid lies in one region: give those that are "
+            "called alike names of their own"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from netphys.errors import NeuralDataError
 from netphys.neural.assemblies import BEHAVIOUR_DIMS, DIMS, first_presentations, repetitions_of
 from netphys.neural.data import NeuralData
+from netphys.neural.files.animals import column_of_animals
 from netphys.neural.files.behaviour_trials import trials_of_columns
 from netphys.neural.files.columns import beside_dims, read_columns
 from netphys.neural.files.finishing import assembled
@@ -62,7 +64,9 @@ def load_table(path: Path, options: FileOptions, ids: str | Sequence[str] | None
     if behaviour:
         assembly, told = trials_of_columns(path, columns, options), "one row a trial"
     else:
-        found = assembly_of_columns(path, columns, options)
+        animals = column_of_animals(path, columns, options.subject)
+        found = assembly_of_columns(path, columns, options, animals=animals)
+        options = options if animals is None else replace(options, subject=None)
         assembly, told = found.assembly, found.told
     own, _ = first_presentations(assembly["stimulus_id"].values)
     _, joined = follow_ids(path, len(own), own, ids)
