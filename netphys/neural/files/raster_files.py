@@ -66,7 +66,7 @@ def open_rasters(path: Path, variable: str) -> Generator[tuple[str, Raster], Non
     Raises
     ------
     NeuralDataError
-        If there is no raster, or a file that is none, or damaged.
+        If there is no raster, or a file that is none, or damaged, or a link to a file that is not there.
     """
     shelf, names = _shelf(path)
     if not names:
@@ -160,13 +160,20 @@ def read_raster(file: Path, said: str, variable: str = DATA) -> Raster:
 
 def _shelf(path: Path) -> tuple[Shelf, list[str]]:
     """Open the folder or archive, and list the files in it that may be rasters."""
-    from netphys.stimuli.readers.shelves import open_shelf
+    from netphys.stimuli.readers.shelves import Directory, open_shelf
 
     try:
         shelf = open_shelf(path)
         files = shelf.files(most=_MOST_FILES)
+        links = shelf.lost() if isinstance(shelf, Directory) else []
     except StimulusError as error:
         raise NeuralDataError(f"{error}") from None
+    lost = [name for name in links if Path(name).suffix.lower() in _SUFFIXES]
+    if lost:  # git-annex and DataLad keep links to files that were not fetched: neurons would be missing unseen
+        more = f", nor do {len(lost) - 1} other links" if len(lost) > 1 else ""
+        raise NeuralDataError(
+            f"{path}: {lost[0]} is a link that leads to nothing{more}; fetch what is meant (git annex get, datalad get)"
+        )
     return shelf, [name for name in files if Path(name).suffix.lower() in _SUFFIXES]
 
 

@@ -11,10 +11,9 @@ Meyers, E. M. (2013). The neural decoding toolbox. Frontiers in Neuroinformatics
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +34,11 @@ if TYPE_CHECKING:
 
 __all__ = ["load_rasters"]
 
-log = logging.getLogger(__name__)
-
 _ONSET = "alignment_event_time"
 _SESSIONS = ("session", "session_ID", "session_id", "sessionID")  # fields of a site that name its session
 _KEPT: tuple[str, ...] = ("presentation", "neuroid", "time_bin", "stimulus_id", "repetition", "neuroid_id", "session")
 _KEPT += ("time_bin_start", "time_bin_end")  # names of an assembly that no label or fact may take
+_OF_NEUROIDS = ("animal", "region", "subject")  # of the recording: a label that is called so is of pictures
 
 
 @dataclass
@@ -67,7 +65,9 @@ def load_rasters(path: Path, options: FileOptions, ids: str | Sequence[str] | No
     options : FileOptions
         ``stimulus``: the label that says which stimulus was shown; ``align``: the column of stimulus onset (counted
         from 1), or the field of ``raster_site_info`` that holds it; ``variable``: another name of ``raster_data``;
-        ``window``, ``bins``: whole ms, one column each. Without either every ms is a bin.
+        ``window``, ``bins``: whole ms, one column each. Without either every ms is a bin. ``where``: a condition on
+        labels, ``stimulus_id`` and ``repetition``, met by each neuron's own presentations before they are put side by
+        side, so that labels may be named that differ within a stimulus.
     ids : str, sequence of str, or None
         Rasters carry their ids; others are refused.
     name : str
@@ -86,15 +86,16 @@ def load_rasters(path: Path, options: FileOptions, ids: str | Sequence[str] | No
     """
     neurons = [_neuron(path, at, raster, options) for at, raster in open_rasters(path, options.variable or DATA)]
     _require_alike(path, neurons, options)
-    assembly = _assembly(path, neurons, options)
+    met = [_keep(path, neurons, options.where)] if options.where is not None else []
+    columns, told = _columns(neurons, options)
+    assembly = _assembly(path, neurons, columns, options)
     own, _ = first_presentations(assembly["stimulus_id"].values)
     follow_ids(path, len(own), own, ids)
     label = _stimulus_label(neurons[0].said, neurons[0].labels, options.stimulus)
-    source = (
-        f"{path.name}, {len(neurons)} raster{'s' * (len(neurons) != 1)}, each neuron's presentations in its own order "
-        f"(a pseudo-population), by stimulus_id ({label})"
-    )
-    return assembled(path, assembly, options, name, source, binned=True)
+    rasters = f"{len(neurons)} raster{'s' * (len(neurons) != 1)}"
+    order = "each neuron's presentations in its own order (a pseudo-population)"
+    source = ", ".join([path.name, rasters, *met, order, *told, f"by stimulus_id ({label})"])
+    return assembled(path, assembly, replace(options, where=None), name, source, binned=True)
 
 
 def _neuron(path: Path, name: str, raster: Raster, options: FileOptions) -> _Neuron:
@@ -212,11 +213,39 @@ def _require_alike(path: Path, neurons: list[_Neuron], options: FileOptions) -> 
         raise NeuralDataError(f"{path} holds {twice} twice (.mat and .npz); a neuron has one file")
 
 
-def _assembly(path: Path, neurons: list[_Neuron], options: FileOptions) -> xr.DataArray:
+def _keep(path: Path, neurons: list[_Neuron], condition: str) -> str:
+    """Keep the presentations of each neuron whose labels meet a condition, in place; gives it in words."""
+    import xarray as xr
+
+    from netphys.neural.operations.selecting import rows_where
+
+    labels = [name for name in neurons[0].labels if all(name in each.labels for each in neurons)]
+    held = {name: [text for each in neurons for text in each.labels[name]] for name in labels}
+    held |= {f"label_{name}": held[name] for name in labels if name in _KEPT or name in _OF_NEUROIDS}
+    held["stimulus_id"] = [text for each in neurons for text in each.stimulus]
+    coords: dict[str, Any] = {name: ("presentation", np.array(texts)) for name, texts in held.items()}
+    coords["repetition"] = ("presentation", np.concatenate([repetitions_of(each.stimulus) for each in neurons]))
+    ends = np.cumsum([len(each.stimulus) for each in neurons])
+    try:
+        table = xr.DataArray(np.zeros(ends[-1]), dims=("presentation",), coords=coords)
+        met = np.isin(np.arange(ends[-1]), rows_where(table, "presentation", condition))
+    except NeuralDataError as error:
+        raise NeuralDataError(f"{path}: {error}") from None
+    for each, rows in zip(neurons, np.split(met, ends[:-1])):
+        kept = np.flatnonzero(rows)
+        each.values = each.values[kept]
+        each.stimulus = [each.stimulus[at] for at in kept]
+        each.labels = {name: [texts[at] for at in kept] for name, texts in each.labels.items()}
+    none = sum(not each.stimulus for each in neurons)
+    unseen = f"; {none} neuron{'s' * (none != 1)} saw none, NaN" if none else ""
+    return f"{int(met.sum())} of {ends[-1]} presentations of single neurons, where {condition}{unseen}"
+
+
+def _assembly(path: Path, neurons: list[_Neuron], columns: dict[str, np.ndarray], options: FileOptions) -> xr.DataArray:
     """Put the neurons side by side: rows are (stimulus, repetition), NaN where a neuron has no such presentation."""
     import xarray as xr
 
-    stimuli = list(dict.fromkeys(shown for each in neurons for shown in each.stimulus))
+    stimuli = _stimuli(neurons)
     code = {shown: at for at, shown in enumerate(stimuli)}
     most = np.zeros(len(stimuli), dtype=np.int64)
     for each in neurons:
@@ -239,7 +268,7 @@ def _assembly(path: Path, neurons: list[_Neuron], options: FileOptions) -> xr.Da
     coords: dict[str, Any] = {
         "stimulus_id": ("presentation", np.array(stimuli)[shown]),
         "repetition": ("presentation", repetition),
-        **{name: ("presentation", each[shown]) for name, each in _columns(neurons, stimuli, options).items()},
+        **{name: ("presentation", each[shown]) for name, each in columns.items()},
         **{name: ("neuroid", each) for name, each in _sites(neurons).items()},
     }
     edges = np.linspace(*neurons[0].span, shape[2] + 1).round().astype(np.int64)
@@ -263,20 +292,30 @@ def _in_unit(values: np.ndarray, neuron: _Neuron, options: FileOptions) -> dict[
     return {"unit": "spikes"}
 
 
-def _columns(neurons: list[_Neuron], stimuli: list[str], options: FileOptions) -> dict[str, np.ndarray]:
-    """Other labels that every stimulus has one value of: columns of the stimuli."""
+def _stimuli(neurons: list[_Neuron]) -> list[str]:
+    """All stimuli, in the order in which the neurons saw them first."""
+    return list(dict.fromkeys(shown for each in neurons for shown in each.stimulus))
+
+
+def _columns(neurons: list[_Neuron], options: FileOptions) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Other labels that every stimulus has one value of: columns of the stimuli; and what is said of labels."""
+    stimuli = _stimuli(neurons)
     chosen = _stimulus_label(neurons[0].said, neurons[0].labels, options.stimulus)
-    taken = {*_KEPT, *(field for each in neurons for field in each.site)}
-    found = {}
+    taken = {*_KEPT, *_OF_NEUROIDS, *(field for each in neurons for field in each.site)}
+    found, varying, told = {}, [], []
     for name in dict.fromkeys(label for each in neurons for label in each.labels if label != chosen):
         value: dict[str, str] = {}
         pairs = (pair for each in neurons if name in each.labels for pair in zip(each.stimulus, each.labels[name]))
         one = all(value.setdefault(shown, label) == label for shown, label in pairs)
-        if one and len(value) == len(stimuli):
-            found[f"label_{name}" if name in taken else name] = np.array([value[each] for each in stimuli])
-        else:
-            log.info("label %s differs between presentations of one stimulus; it is left out", name)
-    return found
+        if not one or len(value) != len(stimuli):
+            varying.append(name)
+            continue
+        found[f"label_{name}" if name in taken else name] = np.array([value[each] for each in stimuli])
+        if name in _OF_NEUROIDS:
+            told.append(f"label {name} as label_{name}")
+    if varying:
+        told.append(f"without {', '.join(varying[:6])} (not one value a stimulus; where= takes it)")
+    return found, told
 
 
 def _sites(neurons: list[_Neuron]) -> dict[str, np.ndarray]:

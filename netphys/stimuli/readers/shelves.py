@@ -93,6 +93,16 @@ class Directory:
                 raise StimulusError(f"{self.path} holds a file whose name is not UTF-8, {os.fsencode(each)!r}")
         return shown
 
+    def lost(self) -> list[str]:
+        """Names of links that lead to nothing, sorted; hidden ones left out. `files` does not name them."""
+        found: list[str] = []
+        for folder, _ in self._folders():
+            inside = self.path if folder == "." else self.path / folder
+            with os.scandir(inside) as entries:
+                broken = [each.name for each in entries if each.is_symlink() and not (inside / each.name).exists()]
+            found += [name if folder == "." else f"{folder}/{name}" for name in broken]
+        return sorted(each for each in found if not _hidden(each))
+
     def has(self, name: str) -> bool:
         try:
             return _below(name) and (self.path / name).is_file()
