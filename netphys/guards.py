@@ -10,12 +10,16 @@ import mmap
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from netphys.errors import FileError, NetphysError
 
-__all__ = ["BUDGET", "RATIO", "first_line", "guarded_hdf5", "is_hdf5", "require_claim", "translating"]
+__all__ = [
+    "BUDGET", "RATIO", "Visits", "first_line", "guarded_hdf5", "is_hdf5", "require_claim", "require_dataset",
+    "require_hard_links", "translating",
+]  # fmt: skip
 
 BUDGET = 8 * 2**30  # bytes one file may become in memory: four times the largest public assembly that we know of
 RATIO = 200  # bytes in memory a byte on disk; float data compress to 1:20 at best, a bomb reaches 1:1028
@@ -155,11 +159,7 @@ def _walk(path: Path, root: Any, budget: int, ratio: int, soft_links: bool) -> N
             if soft_links and isinstance(link, h5py.SoftLink):
                 soft.append((group, name))
                 continue
-            if not isinstance(link, h5py.HardLink):
-                raise FileError(
-                    f"{path}: {group.name.rstrip('/')}/{name} is a link to elsewhere "
-                    f"({type(link).__name__}), which is not followed; copy the data into the file"
-                )
+            _require_hard(path, group, name, link)
             item = group[name]
             address = _address(item)
             inside.append(address)
@@ -171,7 +171,7 @@ def _walk(path: Path, root: Any, budget: int, ratio: int, soft_links: bool) -> N
             if isinstance(item, h5py.Group):
                 waiting.append(item)
             elif isinstance(item, h5py.Dataset):
-                total += _dataset(path, item, budget, ratio)
+                total += require_dataset(path, item, budget=budget, ratio=ratio)
     require_claim(path, "the whole file", claimed=total, stored=total, budget=budget)
     if soft_links:
         _require_targets(path, soft, seen, held)
@@ -222,12 +222,63 @@ def _require_no_loop(path: Path, held: dict[int, list[int]]) -> None:
         raise FileError(f"{path} has a group that holds itself through its links; remove the link")
 
 
-def _dataset(path: Path, dataset: Any, budget: int, ratio: int) -> int:
-    """Check one dataset; return the bytes that it claims."""
+def _require_hard(path: Path, group: Any, name: str, link: Any) -> None:
+    """Refuse a link that is not to an object of the file itself."""
+    import h5py
+
+    if not isinstance(link, h5py.HardLink):
+        raise FileError(
+            f"{path}: {(group.name or '').rstrip('/')}/{name} is a link to elsewhere "
+            f"({type(link).__name__}), which is not followed; copy the data into the file"
+        )
+
+
+def require_hard_links(path: Path, group: Any) -> None:
+    """Refuse a group with links to elsewhere: of one that an object reference led to, before its names are followed.
+
+    Raises
+    ------
+    FileError
+        On a soft, external or other link.
+    """
+    for name in group:
+        _require_hard(path, group, name, group.get(name, getlink=True))
+
+
+def require_dataset(
+    path: Path, dataset: Any, *, what: str | None = None, budget: int = BUDGET, ratio: int = RATIO
+) -> int:
+    """Refuse an HDF5 dataset whose bytes are not the file's own, or that claims more than they can mean.
+
+    :func:`guarded_hdf5` sees what names lead to; an object reference may lead to what no name does, so whoever follows
+    one calls this first.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for messages.
+    dataset : h5py.Dataset
+    what : str, optional
+        What to call it in messages; default: its name.
+    budget, ratio : int
+        As of :func:`require_claim`.
+
+    Returns
+    -------
+    int
+        The bytes that it claims.
+
+    Raises
+    ------
+    FileError
+        On external storage, a virtual dataset, or a claim above the limits.
+    """
     if dataset.external:
-        raise FileError(f"{path}: {dataset.name} keeps its bytes in another file, which is not read; copy them in")
+        raise FileError(
+            f"{path}: {what or dataset.name} keeps its bytes in another file, which is not read; copy them in"
+        )
     if dataset.is_virtual:
-        raise FileError(f"{path}: {dataset.name} is a virtual dataset, which is not followed; copy the data in")
+        raise FileError(f"{path}: {what or dataset.name} is a virtual dataset, which is not followed; copy the data in")
     if dataset.shape is None:  # an empty dataset
         return 0
     if dataset.shape == ():  # readers take single values at once, whatever is read in pieces
@@ -236,8 +287,58 @@ def _dataset(path: Path, dataset: Any, budget: int, ratio: int) -> int:
     for length in dataset.shape:
         claimed *= int(length)
     stored = int(dataset.id.get_storage_size())
-    require_claim(path, dataset.name, claimed=claimed, stored=stored, budget=budget, ratio=ratio)
+    if claimed > min(_FREE, budget):
+        called = _called(dataset, what)
+        require_claim(path, called, claimed=claimed, stored=stored, budget=budget, ratio=ratio)
     return claimed
+
+
+def _called(dataset: Any, what: str | None) -> str:
+    """What to call a dataset in a message; HDF5 looks through the whole file for a name that a reference led to."""
+    return str(what or dataset.name or "what an object reference leads to")
+
+
+@dataclass
+class Visits:
+    """Running total of what one read takes by following references of an HDF5 file.
+
+    Each visit counts: a file of 10 kB may refer to one array 200,000 times, or to cells of references to cells.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    what : str
+        What is being read, for messages.
+    """
+
+    path: Path
+    what: str
+    claimed: int = 0
+    objects: int = 0
+
+    def __post_init__(self) -> None:
+        self._stored = self.path.stat().st_size
+
+    def count(self, *, claimed: int = 0, objects: int = 0) -> None:
+        """Add bytes and objects before they are read.
+
+        Raises
+        ------
+        FileError
+            If they are more in all than the file may become (:func:`require_claim`), or more objects than it has
+            bytes (100,000 are free, 1,000,000 are the most).
+        """
+        self.claimed += claimed
+        self.objects += objects
+        most = min(max(_OBJECTS, self._stored), 10 * _OBJECTS)
+        if self.objects > most:
+            raise FileError(
+                f"{self.path}: {self.what} refers to more than {most} objects, each time counted; "
+                "save the part that is needed"
+            )
+        what = f"{self.what}, with what it refers to counted each time,"
+        require_claim(self.path, what, claimed=self.claimed, stored=self._stored)
 
 
 def first_line(error: BaseException) -> str:

@@ -256,7 +256,7 @@ HDF5: dict[str, tuple[Callable[[h5py.File], object], str]] = {
     "7.3 sparse": (_sparse, r"x is a sparse matrix; save it as a full array of numbers"),
     "7.3 complex": (_complex, r"x is \[\('real'.*save it as a full array of real numbers"),
     "7.3 references to nothing": (_null, r"a cell or field refers to nothing; fetch the file again"),
-    "7.3 a cell that holds itself": (_loop, r"/x is nested deeper than 16"),
+    "7.3 a cell that holds itself": (_loop, r"x holds itself; fetch the file again"),
     "7.3 references to what was deleted": (_gone, r"cannot be read as HDF5"),
     "7.3 an empty variable": (_empty, r"x is empty; choose another variable"),
     "7.3 a struct without fields": (lambda file: _group(file, "struct"), r"x is empty|no field 'RDM'"),

@@ -194,8 +194,8 @@ class ArrayFile:
             if field not in value.dtype.names:
                 raise NeuralDataError(f"{self.path}: {walked} has no field {field!r}{near(field, value.dtype.names)}")
             value, walked = _field_of(value, field), f"{walked}.{field}"
-        self._read[name] = value
-        return value
+        self._read[name] = value if value.flags.writeable else value.copy()  # two fields may share one array
+        return self._read[name]
 
 
 def _kind_within(value: np.ndarray) -> Kind:
