@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat, whosmat
 
-from netphys.errors import NeuralDataError
+from netphys.errors import FileError, NeuralDataError
 from netphys.neural import load_neural
 from netphys.neural.files.matlab import matlab_variables, read_matlab
 
@@ -224,3 +224,23 @@ def test_the_other_byte_order(tmp_path: Path, listed, stack, pairs):
     (tmp_path / "big.mat").write_bytes(header + struct.pack(">II", 14, len(body)) + body)
     np.testing.assert_array_equal(load_neural(tmp_path / "big.mat", ids=listed).dissimilarities, pairs[[0]])
     np.testing.assert_array_equal(loadmat(tmp_path / "big.mat")["x"], stack[0])
+
+
+def test_characters_beyond_16_bits_in_every_version(tmp_path: Path):
+    """MATLAB counts units of UTF-16 and writes them down the columns, scipy characters; level 4 holds numbers."""
+    savemat(tmp_path / "five.mat", {"word": "a😀", "rows": np.array(["a😀", "bcd", "e"])})
+    assert read_matlab(tmp_path / "five.mat", "word").tolist() == ["a😀"]
+    assert read_matlab(tmp_path / "five.mat", "rows").tolist() == ["a😀 ", "bcd", "e  "]
+    units = np.frombuffer("a😀bcd".encode("utf-16-le"), dtype="<u2").reshape(2, 3)
+    flags, dims = struct.pack("<IIII", 6, 8, 4, 0), struct.pack("<IIii", 5, 8, 2, 3)
+    text = struct.pack("<II", 4, 12) + units.T.tobytes() + bytes(4)
+    body = flags + dims + struct.pack("<I4s", (1 << 16) | 1, b"x") + text
+    header = b"MATLAB 5.0 MAT-file".ljust(124, b" ") + struct.pack("<H", 0x0100) + b"IM"
+    (tmp_path / "own.mat").write_bytes(header + struct.pack("<II", 14, len(body)) + body)
+    assert read_matlab(tmp_path / "own.mat", "x").tolist() == ["a😀", "bcd"]
+    head = struct.pack("<5i", 1, 1, 3, 0, 2)  # doubles that are chars, 1 x 3
+    (tmp_path / "four.mat").write_bytes(head + b"x\0" + units[0].astype("<f8").tobytes())
+    assert read_matlab(tmp_path / "four.mat", "x").tolist() == ["a😀"]
+    (tmp_path / "half.mat").write_bytes(head + b"x\0" + units[0][[0, 1, 0]].astype("<f8").tobytes())
+    with pytest.raises(FileError, match=r"cannot be read as a \.mat file.*(surrogate|decode)"):
+        read_matlab(tmp_path / "half.mat", "x")

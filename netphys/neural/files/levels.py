@@ -296,12 +296,19 @@ def _rows_of_text(data: _Bytes, shape: tuple[int, ...]) -> np.ndarray:
     if kind not in _TEXT:
         raise ValueError(f"an element of type {kind} where text should be")
     encoding = _TEXT[kind] + (("-le" if data.order == "<" else "-be") if kind in (4, 17, 18) else "")
-    text = bytes(payload).decode(encoding)
     if shape[0] <= 1:
+        text = bytes(payload).decode(encoding)
         return np.array([text] if text else [], dtype=str)
-    if len(text) != math.prod(shape) or len(shape) != 2:
+    # down the columns the two units of UTF-16 of one character stand apart; others than MATLAB write them together
+    apart = "surrogatepass"
+    text = bytes(payload).decode(encoding, apart)
+    units = np.frombuffer(text.encode("utf-16-le", apart), dtype="<u2")
+    size = math.prod(shape)
+    if len(shape) != 2 or size not in (len(units), len(text)):
         raise ValueError(f"{len(text)} characters for the dimensions {shape}")
-    return np.array([text[row :: shape[0]] for row in range(shape[0])])
+    if size != len(units):
+        return np.array([text[row :: shape[0]] for row in range(shape[0])])
+    return np.array([row.tobytes().decode("utf-16-le") for row in units.reshape(shape, order="F")])
 
 
 def _level_4(path: Path, wanted: str | None) -> Iterator[tuple[str, tuple[int, int], Kind, np.ndarray | None]]:
@@ -327,5 +334,12 @@ def _level_4(path: Path, wanted: str | None) -> Iterator[tuple[str, tuple[int, i
             numbers = (
                 np.frombuffer(raw, dtype=dtype).reshape((n_rows, n_columns), order="F").astype(dtype.newbyteorder("="))
             )
-            value = np.array(["".join(chr(int(each)) for each in row) for row in numbers]) if form == 1 else numbers
+            value = np.array([_level_4_text(row) for row in numbers]) if form == 1 else numbers
         yield name, (n_rows, n_columns), kind, value
+
+
+def _level_4_text(codes: np.ndarray) -> str:
+    """Decode one row of chars, which level 4 holds as numbers: units of UTF-16."""
+    if not ((codes >= 0) & (codes <= 0xFFFF)).all():
+        raise ValueError("text of level 4 holds what is no character")
+    return codes.astype("<u2").tobytes().decode("utf-16-le")
