@@ -155,9 +155,9 @@ def test_a_first_column_that_may_be_ids_is_asked_for(tmp_path: Path, listed, ids
         assert read("&first=values", ids=listed).assembly.shape == (6, 3)
     write([3, 1, 4, 0, 5, 9])
     assert read("&first=ids").stimulus_ids == tuple("314059")
-    write(responses[:, 2].tolist())  # rates are no ids
+    write(responses[:, 2].tolist(), "n0")  # rates are no ids
     assert read(ids=listed).assembly.shape == (6, 3) and read(ids=listed).stimulus_ids == ids
-    write([3, 3, 4, 0, 5, 9], rest=np.arange(12).reshape(6, 2) % 3)  # nor are counts of spikes
+    write([3, 3, 4, 0, 5, 9], "n0", rest=np.arange(12).reshape(6, 2) % 3)  # nor are counts of spikes
     assert read(ids=listed).assembly.shape == (6, 3)
     (tmp_path / "rates.csv").write_text("n1,image_id\n" + "\n".join(f"{at / 7},{at}" for at in range(6)))
     with pytest.raises(NeuralDataError, match=r"column 'image_id' holds ids and is not the first"):

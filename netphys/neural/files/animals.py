@@ -15,7 +15,7 @@ import numpy as np
 from netphys.errors import NeuralDataError
 from netphys.neural.files.columns import Column, take_column
 
-__all__ = ["OF_NEUROIDS", "Animals", "column_of_animals", "take_animals"]
+__all__ = ["OF_NEUROIDS", "Animals", "column_of_animals", "of_pictures", "take_animals"]
 
 OF_NEUROIDS = ("animal", "region", "subject")  # names that say whose data these are and where from, unless of pictures
 _ANIMALS = ("animal", "monkey", "subject")  # names of columns that may say which animal
@@ -92,6 +92,49 @@ def take_animals(
         return Animals(neuroid, None, told)
     apart = _apart(path, neuroid, column)
     return Animals(apart, column, f"{told}, neuroids of {len(column.words)} animals as ANIMAL/{neuroid.name}")
+
+
+def of_pictures(
+    path: Path, coordinates: dict[str, np.ndarray], shown: np.ndarray, behaviour: bool = False
+) -> tuple[dict[str, np.ndarray], str]:
+    """Rename coordinates of presentations that would be read as of neuroids, and say so.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for messages.
+    coordinates : dict of array (presentation,)
+        By name. An ``animal``, ``region`` or ``subject`` that is the same throughout keeps its name.
+    shown : str (presentation,)
+        The stimuli.
+    behaviour : bool
+        Whether rows are of behaviour, whose presentations may be of several subjects.
+
+    Raises
+    ------
+    NeuralDataError
+        If neuroids would be of several animals or regions under one name.
+    """
+    made: dict[str, np.ndarray] = {}
+    told = ""
+    stimuli = np.unique(shown, return_inverse=True)[1].reshape(-1)
+    for name, values in coordinates.items():
+        column = Column.of(name, values)
+        if name not in OF_NEUROIDS or len(column.words) == 1 or (behaviour and name == "subject"):
+            made[name] = values
+        elif column.follows_from(stimuli, int(stimuli.max()) + 1):
+            if f"presentation_{name}" in coordinates:
+                raise NeuralDataError(f"{path}: there is a column 'presentation_{name}' beside {name!r}; rename one")
+            made[f"presentation_{name}"] = values
+            told += f", column {name!r} follows from the stimulus: kept as presentation_{name}"
+        elif behaviour:
+            made[name] = values
+        else:
+            raise NeuralDataError(
+                f"{path}: column {name!r} changes within a stimulus, so that one column would hold neuroids of several "
+                f"{name}s; save a table for each and pool them, or say it in long form"
+            )
+    return made, told
 
 
 def _splits(path: Path, column: Column, stimulus: Column, neuroid: Column) -> bool:

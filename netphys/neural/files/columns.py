@@ -83,6 +83,13 @@ class Column:
         """The words themselves, str (row,)."""
         return np.array(self.words, dtype=str)[self.codes]
 
+    def rows(self, kept: np.ndarray) -> Column:
+        """Keep some rows (bool): words that no row holds are gone."""
+        there, codes = np.unique(self.codes[kept], return_inverse=True)
+        words = tuple(self.words[at] for at in there)
+        stored = None if self.stored is None else self.stored[kept]
+        return Column(self.name, codes.reshape(-1), words, stored, self.start)
+
     def follows_from(self, keys: np.ndarray, n: int) -> bool:
         """Tell whether rows of one key (int64, 0 to n - 1, each there) always hold the same word."""
         first = np.zeros(n, dtype=np.int64)

@@ -37,7 +37,7 @@ __all__ = ["STIMULUS_NAMES", "LongTable", "assembly_of_columns"]
 
 STIMULUS_NAMES = ("stimulus_id", "image_id")
 _BINS = ("time_bin_start", "time_bin_end")
-_OF_NEUROIDS = ("animal", "region", "subregion", "session", "arr", "row", "col", "bank", "electrode", "hemisphere")
+_OF_NEUROIDS = (*OF_NEUROIDS, "subregion", "session", "arr", "row", "col", "bank", "electrode", "hemisphere")
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,15 @@ import numpy as np
 from netphys.errors import NeuralDataError
 from netphys.neural.assemblies import BEHAVIOUR_DIMS, DIMS, first_presentations, repetitions_of
 from netphys.neural.data import NeuralData
-from netphys.neural.files.animals import column_of_animals
-from netphys.neural.files.behaviour_trials import trials_of_columns
+from netphys.neural.files.animals import OF_NEUROIDS, column_of_animals, of_pictures
+from netphys.neural.files.behaviour_trials import answered, trials_of_columns
 from netphys.neural.files.columns import beside_dims, read_columns
 from netphys.neural.files.finishing import assembled
-from netphys.neural.files.ids import follow_ids, open_csv
+from netphys.neural.files.ids import NO_ID, follow_ids, open_csv
 from netphys.neural.files.long_tables import assembly_of_columns
 from netphys.neural.files.responses import refuse_choices
-from netphys.neural.files.wide_tables import WideTable, read_wide
+from netphys.neural.files.wide_behaviour import require_probabilities
+from netphys.neural.files.wide_tables import read_wide
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -62,7 +63,8 @@ def load_table(path: Path, options: FileOptions, ids: str | Sequence[str] | None
         return assembled(path, assembly, options, name, f"{path.name}, {told}")
     columns = read_columns(path)
     if behaviour:
-        assembly, told = trials_of_columns(path, columns, options), "one row a trial"
+        columns, unanswered = answered(path, columns, options)
+        assembly, told = trials_of_columns(path, columns, options), f"one row a trial{unanswered}"
     else:
         animals = column_of_animals(path, columns, options.subject)
         found = assembly_of_columns(path, columns, options, animals=animals)
@@ -79,9 +81,8 @@ def _refuse_options_of_the_other(path: Path, options: FileOptions, form: str, be
         wrong = [key for key in ("axes", "first") if getattr(options, key) is not None]
         other = "wide"
     else:
-        transposed = options.axes is not None and options.axes[0] == "neuroid"
         wrong = [key for key in ("value", "neuroid") if getattr(options, key) is not None]
-        wrong = [key for key in wrong if not (key == "neuroid" and transposed)]
+        wrong = [key for key in wrong if key != "neuroid" or behaviour]
         other = "long"
     if wrong:
         raise NeuralDataError(
@@ -111,17 +112,26 @@ def _wide(
     if across and (options.stimulus is not None or options.repetition is not None):
         raise NeuralDataError(f"{path}: with a row a neuroid, stimuli are named by the header; leave stimulus= out")
     wanted = options.neuroid if across else options.stimulus
-    table = read_wide(path, first=options.first, ids=wanted, repetition=options.repetition)
+    table = read_wide(
+        path,
+        first=options.first,
+        ids=wanted,
+        repetition=options.repetition,
+        neuroids=None if across else options.neuroid,
+        across=across,
+        choices=behaviour,
+    )
     own, others = (table.column_ids, table.row_ids) if across else (table.row_ids, table.column_ids)
     values = table.values.T if across else table.values
     if np.isinf(values).any():
         raise NeuralDataError(f"{path}: the table holds infinity; a response that is missing is NaN")
     if behaviour:
-        _require_probabilities(path, table)
+        require_probabilities(path, table)
     shown, joined = _stimuli(path, own, len(values), ids)
     second = BEHAVIOUR_DIMS[1] if behaviour else DIMS[1]
     names = _names(path, others, values.shape[1], second)
-    return _wide_assembly(path, values, shown, names, table.coordinates, second, across), joined
+    coordinates, said = (table.coordinates, "") if across else of_pictures(path, table.coordinates, shown, behaviour)
+    return _wide_assembly(path, values, shown, names, coordinates, second, across), table.told + joined + said
 
 
 def _wide_assembly(
@@ -137,6 +147,7 @@ def _wide_assembly(
     import xarray as xr
 
     coords: dict[str, Any] = {"stimulus_id": ("presentation", shown)}
+    behaviour = second != DIMS[1]
     if across:
         if "repetition" in coordinates:
             raise NeuralDataError(
@@ -149,9 +160,14 @@ def _wide_assembly(
     for name, each in coordinates.items():
         if name == "repetition":
             continue
+        if not name:
+            raise NeuralDataError(f"{path}: a column beside the ids has no name; give it one, or take it out")
         if name in coords or name in ("neuroid_id", "stimulus_id"):
             raise NeuralDataError(f"{path}: a column beside the ids may not be called {name!r}; rename it")
-        coords[beside_dims(name)] = (second if across else "presentation", each)
+        if not across and not behaviour and name in OF_NEUROIDS:  # one for all
+            coords[name] = (second, np.repeat(each[:1], len(names)))
+        else:
+            coords[beside_dims(name)] = (second if across else "presentation", each)
     return xr.DataArray(values, dims=("presentation", second), coords=coords)
 
 
@@ -160,8 +176,10 @@ def _stimuli(path: Path, own: list[str] | None, n: int, ids: str | Sequence[str]
     if own is None:
         listed, joined = follow_ids(path, n, None, ids)
         return np.array(listed), joined
-    if "" in own:
-        raise NeuralDataError(f"{path}: id {own.index('') + 1} of {len(own)} is empty; every presentation has one")
+    lost = next((at for at, each in enumerate(own) if each in NO_ID), None)
+    if lost is not None:
+        says = f" ({own[lost]!r})" if own[lost] else ""
+        raise NeuralDataError(f"{path}: id {lost + 1} of {len(own)} is empty{says}; every presentation has one")
     unique, _ = first_presentations(own)
     _, joined = follow_ids(path, len(unique), unique, ids)
     return np.array(own), joined
@@ -203,15 +221,3 @@ def _repetition(path: Path, shown: np.ndarray, coordinates: dict[str, np.ndarray
             )
         seen.add(key)
     return said
-
-
-def _require_probabilities(path: Path, table: WideTable) -> None:
-    """Refuse what can be neither probabilities nor numbers of choices."""
-    low = np.argwhere(table.values < 0)
-    if len(low):
-        row, column = low[0]
-        which = (table.column_ids or [str(column)])[column]
-        raise NeuralDataError(
-            f"{path}: row {row + 2} has {table.values[row, column]:g} for choice {which!r}; behaviour is probabilities "
-            "or counts of choices, not less than 0"
-        )
