@@ -45,6 +45,7 @@ def test_rows_follow_the_list_and_not_the_position_of_a_model(file, listed, ids,
 def test_mistakes_of_a_list(file, listed, tmp_path):
     table = listed.removesuffix(":file")
     (tmp_path / "twice.csv").write_text("file\na\nb\na\nc\nd\ne\n")
+    (tmp_path / "lost.csv").write_text("id,file\n1,nan\n2,b\n")
     (tmp_path / "gap.csv").write_text("id,file\n1,a\n2,\n")
     for ids, told in {
         None: r"carries no stimulus ids; name the list that its 6 rows follow: --ids FILE:COLUMN",
@@ -54,6 +55,9 @@ def test_mistakes_of_a_list(file, listed, tmp_path):
         f"{tmp_path / 'twice.csv'}:file": r"'a'; every stimulus has an id of its own",
         f"{tmp_path / 'gap.csv'}:file": r"column 'file' is empty in row 3",
         ("a", "b", "c"): r"rdm\.npy has 6 stimuli, but the given ids lists 3",
+        ("a", "b", "", "d", "e", "f"): r"entry 3 of 6 of the given ids is ''",
+        ("a", "b", "c", "d", "e", None): r"entry 6 of 6 of the given ids is None",
+        f"{tmp_path / 'lost.csv'}:file": r"column 'file' is empty in row 2 \('nan'\)",
         ("a",) * 6: r"the given ids occur more than once: 'a'",
     }.items():
         with pytest.raises(NeuralDataError, match=told) as raised:
