@@ -33,7 +33,8 @@ def write_assembly(assembly: xr.DataArray, path: Path | str) -> Path:
     Parameters
     ----------
     assembly : xarray.DataArray (presentation, neuroid[, time_bin]), or (presentation, choice) of behaviour
-        A MultiIndex is written as the flat coordinates that it is made of.
+        A MultiIndex is written as the flat coordinates that it is made of; True and False among attributes, for which
+        netCDF has no type, as 1 and 0.
     path : Path
         Where the file will be.
 
@@ -56,20 +57,36 @@ def write_assembly(assembly: xr.DataArray, path: Path | str) -> Path:
     flat = _flat(assembly, dims)
     dataset = flat.drop_attrs().to_dataset(name="data")
     record = provenance("neural.write_assembly", {}, {"assembly": array_digest(flat.values)})
-    attrs = {str(key): value for key, value in assembly.attrs.items() if value is not None and key != "netphys"}
+    attrs = {
+        str(key): _attribute(value) for key, value in assembly.attrs.items() if value is not None and key != "netphys"
+    }
     dataset.attrs = {**attrs, "netphys": json.dumps(record, sort_keys=True)}
     encoding = {str(name): {"_FillValue": None} for name in dataset.variables}
     folder = ensure_folder(Path(path).parent)
     require_free(folder, dataset.nbytes + _COORDINATE_BYTES, what=f"the assembly {Path(path).name}")
+    from h5netcdf import CompatibilityError
+
     with committing(path) as temporary:
         try:
             dataset.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, CompatibilityError) as error:
             raise NeuralDataError(
                 f"the assembly cannot be written to {path}: {str(error).splitlines()[0][:120]}; "
                 "coordinates and attributes are numbers and text"
             ) from error
     return Path(path)
+
+
+def _attribute(value: Any) -> Any:
+    """An attribute as it is written: netCDF has no booleans."""
+    if isinstance(value, bool | np.bool_):
+        return int(value)
+    flags = isinstance(value, np.ndarray) and value.dtype.kind == "b"
+    if isinstance(value, list | tuple) and value:
+        flags = all(isinstance(each, bool | np.bool_) for each in value)
+    if flags:
+        return np.asarray(value).astype(np.int64)
+    return value
 
 
 def _flat(assembly: xr.DataArray, dims: tuple[str, str]) -> xr.DataArray:
@@ -81,12 +98,14 @@ def _flat(assembly: xr.DataArray, dims: tuple[str, str]) -> xr.DataArray:
     flat = flat.assign_coords(
         {name: (each.dims, _writable(str(name), each.values)) for name, each in flat.coords.items()}
     )
-    if "choice" in flat.coords:
+    if "choice" in flat.dims and "choice" in flat.coords:  # of a presentation it is a coordinate as others are
         if "choice_" in flat.coords:
             raise NeuralDataError(
                 "the assembly has coordinates 'choice' and 'choice_'; BrainIO's files have one of them"
             )
         flat = flat.drop_vars("choice").assign_coords(choice_=("choice", flat["choice"].values))
+    if "time_bin" in flat.coords and "time_bin" not in flat.dims and flat["time_bin"].ndim:
+        raise NeuralDataError("coordinate 'time_bin' of the assembly has the name of the dim of time; rename it")
     if "time_bin" in flat.dims or not all(name in flat.coords and flat[name].ndim == 0 for name in _BIN):
         return flat
     scalars = {str(name): each.values for name, each in flat.coords.items() if each.ndim == 0}

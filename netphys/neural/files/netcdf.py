@@ -27,6 +27,7 @@ from netphys.neural.files.events import columns_of_events, say_events
 from netphys.neural.files.finishing import assembled
 from netphys.neural.files.ids import follow_ids
 from netphys.neural.files.long_tables import assembly_of_columns
+from netphys.neural.files.netcdf_meaning import as_meant, require_ms
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,7 +49,8 @@ def load_netcdf(path: Path, options: FileOptions, ids: str | Sequence[str] | Non
     ``kind=responses`` looks for presentation x neuroid, ``kind=behaviour`` for presentation x choice or one choice a
     presentation; without it the first of these that is there. ``form=long`` reads flat events as a long table.
     ``stimulus``, ``neuroid`` and ``repetition`` name the coordinates that say them, ``value`` that of choices or of
-    the events' responses.
+    the events' responses. Of responses, coordinates ``animal``, ``region`` and ``subject`` of presentations are of
+    what was shown: ``presentation_animal``, ...; CF's attribute ``units`` is ``unit`` where that is missing.
     """
     if options.kind == "rdms":
         raise NeuralDataError(f"{path}: RDMs are not read from netCDF; save them as .npz or .h5, or leave kind= out")
@@ -62,11 +64,13 @@ def load_netcdf(path: Path, options: FileOptions, ids: str | Sequence[str] | Non
             assembly = _assembly_of(path, loaded, options.variable, dims, renamed=renamed, choice=options.value)
         told = ""
     _require_sound(path, assembly)
+    require_ms(path, assembly)
+    assembly, said = as_meant(path, assembly) if "choice" not in assembly.dims else (assembly, [])
     own, _ = first_presentations(assembly["stimulus_id"].values)
     follow_ids(path, len(own), own, ids)
     what = [f"group {options.group}"] if options.group else []
     what += [f"variable {options.variable}"] if options.variable else []
-    what += [told] if told else []
+    what += [*([told] if told else []), *said]
     return assembled(path, assembly, options, name, ", ".join([path.name, *what, "by stimulus_id"]))
 
 

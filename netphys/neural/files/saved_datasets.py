@@ -45,6 +45,7 @@ _STIMULI: tuple[str, ...] = (
 _STIMULI += ("conditions", "pattern")  # descriptors that say the stimulus, as rsatoolbox's own examples call them
 _NEUROIDS = ("neuroid_id", "names", "name", "neuroid", "channel", "channels")
 _KEPT = ("presentation", "neuroid", "time_bin", "stimulus_id", "neuroid_id", "time_bin_start", "time_bin_end")
+_OF_NEUROIDS = ("animal", "region", "subject")  # of the recording: an observation's that is called so is a picture's
 _OF_ALL = {"subject": "animal", "animal": "animal", "session": "session", "region": "region", "roi": "region"}
 
 
@@ -99,6 +100,7 @@ def load_saved_dataset(path: Path, options: FileOptions, ids: str | Sequence[str
     NeuralData
         Descriptors of observations, channels and time are coordinates; those of the whole are attributes, and
         ``subject``, ``session``, ``region`` coordinates of the neuroids as well, where channels do not say them.
+        ``animal``, ``region`` and ``subject`` of observations are of what was shown: ``presentation_animal``, ...
 
     Raises
     ------
@@ -112,7 +114,10 @@ def load_saved_dataset(path: Path, options: FileOptions, ids: str | Sequence[str
     shown, joined, label = _shown(path, saved, options, ids)
     assembly = _assembly(path, saved, options, shown, label)
     kind = "TemporalDataset" if saved.measurements.ndim == 3 else "Dataset"
-    parts = [path.name, f"group {options.group}" if options.group else "", f"{kind} of rsatoolbox", joined]
+    parts = [path.name, f"group {options.group}" if options.group else "", f"{kind} of rsatoolbox"]
+    odd = [key for key in _OF_NEUROIDS if key in saved.obs and key != label]
+    parts += [f"{key} of observations as presentation_{key}" for key in odd]
+    parts.append(joined)
     return assembled(path, assembly, options, name, ", ".join(part for part in parts if part))
 
 
@@ -196,7 +201,8 @@ def _assembly(path: Path, saved: _Saved, options: FileOptions, shown: list[str],
         "neuroid_id": ("neuroid", np.array(neuroids)),
     }
     gone = {label, "repetition"} if options.repetition in (None, "repetition") else {label}
-    coords |= _columns({key: each for key, each in saved.obs.items() if key not in gone}, "presentation", taken)
+    columns = {key: each for key, each in saved.obs.items() if key not in gone}
+    coords |= _columns(columns, "presentation", {*taken, *_OF_NEUROIDS})
     taken |= set(coords)
     coords |= _columns({key: each for key, each in saved.channels.items() if key != by}, "neuroid", taken)
     for key, coordinate in _OF_ALL.items():

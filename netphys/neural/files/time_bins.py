@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-__all__ = ["bins_of", "spelt_bins"]
+__all__ = ["SHORTEST", "bins_of", "spelt_bins"]
 
-_SHORTEST = 0.5  # ms; neural data have bins of 1 ms and more: shorter ones are seconds
+SHORTEST = 0.5  # ms; neural data have bins of 1 ms and more: shorter ones are seconds
 _EVEN = 1e-6  # of a width: starts that are float32, or sums of 0.1, are even within it
 
 
@@ -18,7 +18,7 @@ def spelt_bins(text: str) -> np.ndarray | None:
     Raises
     ------
     ValueError
-        If it is three numbers that are no bins.
+        If it is three numbers that are no bins, or bins shorter than 0.5 ms: they are in seconds.
 
     Examples
     --------
@@ -32,6 +32,8 @@ def spelt_bins(text: str) -> np.ndarray | None:
     if len(numbers) != 3 or not all(map(math.isfinite, numbers)):
         return None
     start, stop, width = numbers
+    if 0 < width < SHORTEST:
+        raise ValueError(_seconds(width))
     n = (stop - start) / width if width > 0 else 0.0
     if not 0.999 < n <= 1_000_000 or abs(n - round(n)) > 1e-6:
         raise ValueError("STOP - START is a whole number of WIDTHs, at least one")
@@ -84,9 +86,14 @@ def bins_of(values: np.ndarray, n: int) -> np.ndarray:
     if (bins[:, 1] <= bins[:, 0]).any() or (np.diff(bins[:, 0]) <= 0).any():
         raise ValueError("times do not grow from bin to bin")
     width = float(np.diff(bins, axis=1).min())
-    if width < _SHORTEST:
-        raise ValueError(f"bins of {width:g} ms are too short to be neural; times are in ms, these may be seconds")
+    if width < SHORTEST:
+        raise ValueError(_seconds(width))
     return bins
+
+
+def _seconds(width: float) -> str:
+    """Say that bins are too short."""
+    return f"bins of {width:g} ms are too short to be neural; times are in ms, these may be seconds"
 
 
 def _even(starts: np.ndarray) -> np.ndarray:
