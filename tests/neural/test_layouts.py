@@ -144,6 +144,7 @@ def test_references_of_hdf5_name_stimuli(tmp_path: Path, responses):
         cells = []
         for at, text in enumerate(["a", "bc", "d", "e", "f", "g"]):
             item = file.create_dataset(f"#refs#/{at}", data=np.array([[ord(each)] for each in text], dtype=np.uint16))
+            item.attrs["MATLAB_class"] = np.bytes_("char")
             cells.append(item.ref)
         file.create_dataset("names", data=np.array(cells, dtype=h5py.ref_dtype), dtype=h5py.ref_dtype)
         file["x"] = responses

@@ -19,6 +19,7 @@ from netphys.neural.files.matlab import matlab_variables, read_matlab
 __all__ = ["ID_NAMES", "ArrayFile", "carried_ids", "held_variables", "read_variable"]
 
 ID_NAMES = ("stimulus_id", "stimulus_ids")  # an array of that name beside the data holds their ids
+_TEXT = 2**28  # bytes that the labels of an axis may become
 _NO_FIELD = ("\0",)  # of a struct whose field names alone are wanted
 
 
@@ -168,6 +169,10 @@ class ArrayFile:
             ) from None
         if len(texts) != n:
             raise NeuralDataError(f"{self.path}: {option}={name} has {len(texts)} values, there are {n} {axis}s")
+        longest = max(map(len, texts), default=0)
+        if 4 * n * longest > _TEXT:  # numpy gives every entry the room of the longest
+            told = f"{option}={name} has a text of {longest} characters among {n}"
+            raise NeuralDataError(f"{self.path}: {told}; a name of a {axis} is short")
         if "" in texts:
             raise NeuralDataError(f"{self.path}: {option}={name} is empty at {axis} {texts.index('') + 1}; name all")
         return texts
