@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from netphys.cli.options import command
-from netphys.errors import NeuralDataError, OutputError
+from netphys.errors import NetphysError, NeuralDataError, OutputError
 from netphys.progress import say
 
 _ABOUT = """what a file of neural data holds as netphys reads it, how reliable it is, and what is left to say
@@ -36,6 +38,16 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    try:
+        return _told(options)
+    except NetphysError as error:
+        if options.json:  # programs read the standard output, whatever went wrong
+            problem = {"address": options.address, "understood": False, "problem": str(error)}
+            sys.stdout.write(json.dumps(problem, indent=1) + "\n")
+        raise
+
+
+def _told(options: argparse.Namespace) -> int:
     from netphys.neural.telling.understanding import understand
 
     if options.out:
@@ -50,14 +62,26 @@ def _run(options: argparse.Namespace) -> int:
         from netphys.stimuli import load_stimuli
 
         stimuli = load_stimuli(options.stimuli, seed=options.seed or 0)
-    understood = understand(options.address, ids=options.ids, stimuli=stimuli, seed=options.seed or 0)
-    sys.stdout.write(_as_json(understood) if options.json else _said(understood))
+    understood = _understood(understand, options, stimuli)
+    sys.stdout.write(_as_json(understood) if options.json else _said(understood, options.ids))
     if understood.data is None:
         sys.stderr.write(f"netphys: {understood.problem}\n")
         return 2
     for made in _written(understood, options):
         say(f"wrote {made}")
     return 0
+
+
+def _understood(understand: Any, options: argparse.Namespace, stimuli: Any) -> Any:
+    """Understand the address; what Python's function takes as stimuli=, a command takes as --stimuli."""
+    try:
+        return understand(options.address, ids=options.ids, stimuli=stimuli, seed=options.seed or 0)
+    except NeuralDataError as error:
+        if "load_neural(..., stimuli=" not in str(error):
+            raise
+        raise NeuralDataError(
+            re.sub(r"load_neural\(\.\.\., stimuli=[^)]*\)", "--stimuli ADDRESS", str(error))
+        ) from None
 
 
 def _require_free(path: Path, force: bool) -> None:
@@ -88,14 +112,22 @@ def _written(understood: Any, options: argparse.Namespace) -> list[Path]:
     return made
 
 
-def _said(understood: Any) -> str:
-    """Say what was understood, one fact a line."""
+def _said(understood: Any, ids: str | None) -> str:
+    """Say what was understood, one fact a line; addresses to try as a shell takes them."""
     facts = understood.facts
     width = max(len(key) for key in facts)
     lines = [f"{key:<{width}}  {value}" for key, value in facts.items()]
     lines += [f"{'not said' if at == 0 else '':<{width}}  {each}" for at, each in enumerate(understood.unsaid)]
-    lines += [f"{'try' if at == 0 else '':<{width}}  {each}" for at, each in enumerate(understood.suggestions)]
+    lines += [
+        f"{'try' if at == 0 else '':<{width}}  {_typed(each, ids)}" for at, each in enumerate(understood.suggestions)
+    ]
     return "\n".join(lines) + "\n"
+
+
+def _typed(suggestion: str, ids: str | None) -> str:
+    """A suggestion as it is typed: the address in quotes, the list of ids that was said behind it."""
+    address, wanted, column = suggestion.partition(" --ids ")
+    return quote(address) + (f" --ids {column}" if wanted else f" --ids {quote(ids)}" if ids else "")
 
 
 def _as_json(understood: Any) -> str:

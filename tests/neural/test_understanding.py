@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
+from scipy.io import savemat
 from scipy.stats import rankdata, spearmanr
 
 from netphys.errors import FileError, NeuralDataError
 from netphys.neural.telling.drawing import agreement
-from netphys.neural.telling.suggesting import suggest
+from netphys.neural.telling.suggesting import IDS_WANTED, suggest
 from netphys.neural.telling.understanding import understand
 
 IDS = [f"s{at}" for at in range(12)]
@@ -33,7 +35,7 @@ def test_an_assembly_is_told(trials):
     assert facts["stimuli"] == "12: s0, s1, s2, s3, ..."
     assert facts["presentations"] == "32, 2 to 3 of each stimulus"
     assert facts["neuroids"].startswith("5: ") and facts["regions"] == "V4 (5)"
-    assert facts["joined"] == "by order to the given ids"
+    assert facts["source"] == "trials.npz, variable trials, region=V4, by order to the given ids"  # the whole sentence
     assert "float64" in facts["values"] and "missing" not in facts["values"]
     assert "5 neuroids" in facts["reliability"]
     assert any("subject=NAME" in each for each in understood.unsaid)
@@ -133,3 +135,119 @@ def test_a_number_of_presentations_that_is_the_same_for_all_is_no_panel(tmp_path
     np.save(tmp_path / "all.npy", np.random.default_rng(2).normal(size=(12, 5, 4)))
     address = f"{tmp_path / 'all.npy'}?kind=responses&axes=stimulus,neuroid,repetition"
     assert [title for title, _ in understand(address, ids=IDS).panels()] == ["Responses", "Neuroids", "Reliability"]
+
+
+def _reads(address: str, ids=None) -> tuple[str, ...]:
+    """What is suggested, after each was read."""
+    told = understand(address, ids=ids)
+    assert told.data is None and told.suggestions
+    for each in told.suggestions:
+        body, missing, _ = each.partition(IDS_WANTED)
+        assert body != address or missing  # what failed is not told again
+        if not missing:
+            assert understand(body, ids=ids).data is not None
+    return tuple(each.partition("?")[2] for each in told.suggestions)
+
+
+def test_vectors_beside_an_array_say_what_its_axes_are(tmp_path):
+    rng = np.random.default_rng(0)
+    names = np.array([f"im{at % 12}" for at in range(24)])  # each twice: presentations
+    held = {"rates": rng.random((24, 5, 8)), "images": names, "units": list("abcde"), "t": np.arange(8) * 10.0}
+    np.savez(tmp_path / "a.npz", **held)
+    axes = "variable=rates&kind=responses&axes=presentation,neuroid,time&stimulus=images&neuroid=units"
+    assert _reads(str(tmp_path / "a.npz")) == (f"{axes}&time=t",)
+    np.savez(tmp_path / "b.npz", **{**held, "t": np.arange(8) * 0.01 - 0.05})
+    assert _reads(str(tmp_path / "b.npz")) == (f"{axes}&time=-50:30:10",)  # in seconds
+    savemat(tmp_path / "c.mat", {"data": {**held, "images": names.astype(object), "day": "monday"}})
+    dotted = axes.replace("=rates", "=data.rates").replace("=images", "=data.images").replace("=units", "=data.units")
+    for query in ("", "?variable=data.rates", "?kind=responses"):
+        (told,) = _reads(f"{tmp_path / 'c.mat'}{query}")
+        assert told == f"{dotted}&time=data.t"
+    told = understand(f"{tmp_path / 'c.mat'}")
+    assert told.facts["  data.rates"] == "24 x 5 x 8"
+
+
+def test_what_was_said_and_can_be_right_is_kept(trials, tmp_path):
+    address = f"{trials}?axes=neuroid,stimulus,repetition&region=V4"
+    (told,) = _reads(address, ids=IDS)
+    assert told == "kind=responses&axes=neuroid,stimulus,repetition&region=V4"
+    first, *_ = _reads(f"{trials}?variable=trails&kind=responses&axes=neuroid,stimulus,repetition", ids=IDS)
+    assert first == "variable=trials&kind=responses&axes=neuroid,stimulus,repetition"  # the near name
+
+
+def test_the_name_that_is_near_is_suggested(tmp_path):
+    _assembly(40).to_netcdf(tmp_path / "it.nc", engine="h5netcdf")
+    assert _reads(f"{tmp_path / 'it.nc'}?region=PIT&session=monday") == ("region=IT&session=monday",)
+    assert "axes" not in "".join(_reads(f"{tmp_path / 'it.nc'}?region=ITT"))  # which .nc has not
+
+
+def _written(path: Path, *lines: str) -> Path:
+    """Write a table."""
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def _assembly(n_stimuli: int, repetitions: int = 2) -> xr.DataArray:
+    """Responses of three neuroids with other coordinates."""
+    shown = [f"s{at}" for at in range(n_stimuli)] * repetitions
+    coords = {
+        "stimulus_id": ("presentation", shown),
+        "repetition": ("presentation", np.repeat(np.arange(repetitions), n_stimuli)),
+        "contrast": ("presentation", np.linspace(0.1, 0.9, len(shown))),
+        "neuroid_id": ("neuroid", list("abc")),
+        "region": ("neuroid", ["IT"] * 3),
+        "session": ("neuroid", ["monday"] * 3),
+        "quality": ("neuroid", ["good", "good", "noise"]),
+    }
+    values = np.random.default_rng(0).normal(size=(len(shown), 3))
+    return xr.DataArray(values, dims=("presentation", "neuroid"), coords=coords, name="data")
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        (["image,site,rate", *(f"i{at % 4},n{at % 2},{at}.5" for at in range(8))],
+         "form=long&stimulus=image&neuroid=site&value=rate"),
+        (["stimulus_id,neuroid_id,value", "a,n0,1.5", "b,n0,2.5", "c,n0,3.5"], "form=long"),
+        (["subject,image,answer", "p,i0,car", "p,i1,dog", "p,i2,dog"], "kind=behaviour&stimulus=image&value=answer"),
+        (["number,u0,u1", *(f"{at + 7},{at}.5,{at}.25" for at in range(9))], "kind=responses&first=ids"),
+    ],
+)  # fmt: skip
+def test_tables_say_how_they_are_read(lines, found, tmp_path):
+    assert _reads(str(_written(tmp_path / "table.csv", *lines)))[0] == found
+
+
+def test_where_nothing_reads_nothing_is_suggested(tmp_path):
+    assembly = _assembly(40)
+    assembly["stimulus_id"].values[3] = ""
+    assembly.to_netcdf(tmp_path / "it.nc", engine="h5netcdf")
+    assert understand(tmp_path / "it.nc").suggestions == ()
+
+
+def test_too_few_stimuli_shown_twice_leave_the_rest(tmp_path):
+    assembly = _assembly(12).isel(presentation=slice(0, 13))  # one stimulus is there twice
+    assembly.to_netcdf(tmp_path / "few.nc", engine="h5netcdf")
+    understood = understand(tmp_path / "few.nc")
+    assert understood.reliability is None and understood.facts["presentations"] == "13, 1 to 2 of each stimulus"
+    assert understood.facts["reliability"].startswith("unknown: 1 of 12 stimuli were shown twice or more")
+    assert len(understood.to_frame()) == 3 and understood.panels()
+    one = understand(f"{tmp_path / 'few.nc'}?where=stimulus_id == 's0'")
+    assert one.facts["reliability"].startswith("unknown: ")
+
+
+def test_other_coordinates_and_what_reliability_is_of(tmp_path):
+    assembly = _assembly(40)
+    timed = xr.concat([assembly, assembly + 1.0, assembly], "time_bin").transpose("presentation", "neuroid", "time_bin")
+    for which, edges in (("start", [-50.0, 0.0, 50.0]), ("end", [0.0, 50.0, 100.0])):
+        timed = timed.assign_coords({f"time_bin_{which}": ("time_bin", edges)})
+    timed.to_netcdf(tmp_path / "it.nc", engine="h5netcdf")
+    facts = understand(tmp_path / "it.nc").facts
+    assert facts["quality"] == "good (2), noise (1), a neuroid" and facts["contrast"] == "0.1 to 0.9, a presentation"
+    assert "of the mean of 0 to 100 ms" in facts["reliability"] and "95 % intervals" in facts["reliability"]
+
+
+def test_times_are_only_asked_for_where_they_can_be_said(tmp_path, trials):
+    _assembly(12).to_netcdf(tmp_path / "it.nc", engine="h5netcdf")
+    assert not any("time=" in each for each in understand(tmp_path / "it.nc").unsaid)
+    told = understand(f"{trials}?kind=responses&axes=neuroid,stimulus,repetition", ids=IDS).unsaid
+    assert any("time=START:STOP:WIDTH" in each for each in told)

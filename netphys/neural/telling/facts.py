@@ -13,9 +13,16 @@ from netphys.neural.data import NeuralData
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["assembly_facts", "held_facts", "rdm_facts"]
+    from netphys.neural.quality.reliability import Reliability
+
+__all__ = ["assembly_facts", "held_facts", "late_bins", "rdm_facts", "reliability_words"]
 
 _SOME = 4  # names of many that are written out
+_OTHERS = 12  # further coordinates that are told
+_TOLD = {  # coordinates that have a line of their own
+    *("stimulus_id", "repetition", "neuroid_id", "choice", "animal", "region", "subject", "session"),
+    *("time_bin_start", "time_bin_end"),
+}
 _APART = "of neuroids that were not recorded together (a pseudo-population)"
 
 
@@ -42,7 +49,7 @@ def rdm_facts(data: NeuralData) -> dict[str, str]:
     facts = {
         "what": f"{len(values)} RDM{'s' * (len(values) != 1)}",
         "stimuli": f"{len(data.stimulus_ids)}: {_some(data.stimulus_ids)}",
-        "joined": data.source.rpartition(", ")[2],
+        "source": data.source,
         "subjects": f"{len(data.subjects)}: {_some(data.subjects)}",
         "region": data.region,
         "values": f"{values.min():.3g} to {values.max():.3g}, mean {values.mean():.3g}",
@@ -64,7 +71,7 @@ def assembly_facts(data: NeuralData, assembly: xr.DataArray, repeats: np.ndarray
     facts = {
         "what": "behaviour" if data.kind == "behaviour" else "an assembly of responses",
         "stimuli": f"{len(data.stimulus_ids)}: {_some(data.stimulus_ids)}",
-        "joined": data.source.rpartition(", ")[2],
+        "source": data.source,
         "presentations": f"{assembly.sizes['presentation']}, {times} of each stimulus",
         f"{second}s": f"{assembly.sizes[second]}: {_some(_named(assembly, second))}",
         "regions": _counted(assembly, "region"),
@@ -72,12 +79,53 @@ def assembly_facts(data: NeuralData, assembly: xr.DataArray, repeats: np.ndarray
         "subjects": _counted(assembly, "subject"),
         "sessions": _counted(assembly, "session"),
         "time bins": _times(assembly),
+        **_others(assembly),
         "values": _values(assembly),
-        "trials": "of neuroids that were not recorded together (a pseudo-population)"
-        if assembly.attrs.get(PSEUDO)
-        else "",
+        "trials": _APART if assembly.attrs.get(PSEUDO) else "",
     }
     return {key: value for key, value in facts.items() if value}
+
+
+def late_bins(assembly: xr.DataArray) -> xr.DataArray:
+    """The time bins that start after the onset, of which reliability is told; all, where none does or no one knows."""
+    late = assembly["time_bin_start"].values >= 0 if "time_bin_start" in assembly.coords else np.array([False])
+    return assembly.isel(time_bin=late) if late.any() else assembly
+
+
+def reliability_words(assembly: xr.DataArray, reliable: Reliability) -> str:
+    """Say what a reliability is of, and what stands in its brackets."""
+    of = ""
+    if "time_bin" in assembly.dims:
+        late = late_bins(assembly)
+        known = {"time_bin_start", "time_bin_end"} <= set(late.coords)
+        bins = f"{late['time_bin_start'].values.min():g} to {late['time_bin_end'].values.max():g} ms" if known else ""
+        of = f"of the mean of {bins or 'all time bins'}; "
+    name = "split halves, Spearman-Brown" if reliable.method == "split_half" else "analysis of variance"
+    return (
+        f"{of}{name}; in brackets the medians of the neuroids' {100 * reliable.confidence:g} % intervals over stimuli"
+    )
+
+
+def _others(assembly: xr.DataArray) -> dict[str, str]:
+    """Further coordinates with their values: few texts with their numbers, numbers as a range."""
+    found = {}
+    for dim in map(str, assembly.dims[:2]):
+        names = [str(key) for key, each in assembly.coords.items() if each.dims == (dim,) and key not in _TOLD]
+        for name in names[:_OTHERS]:
+            if told := _range_or_few(assembly, name):
+                found[name] = f"{told}, a {dim}"
+    return found
+
+
+def _range_or_few(assembly: xr.DataArray, name: str) -> str:
+    """Values of a coordinate; nothing of texts that differ everywhere."""
+    values = assembly[name].values
+    if values.dtype.kind in "fiu":
+        known = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+        return f"{known.min():.4g} to {known.max():.4g}" if known.size and known.min() < known.max() else (
+            f"{known[0]:.4g}" if known.size else ""
+        )  # fmt: skip
+    return _counted(assembly, name)
 
 
 def _named(assembly: xr.DataArray, dim: str) -> tuple[str, ...]:

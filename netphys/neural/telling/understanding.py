@@ -14,9 +14,10 @@ from netphys.addresses import split_address
 from netphys.errors import FileError, MatchError, NeuralDataError
 from netphys.neural.assemblies import first_presentations
 from netphys.neural.data import NeuralData
+from netphys.neural.files.options import SUFFIXES
 from netphys.neural.loading import load_neural
-from netphys.neural.telling.describing import describe_file
-from netphys.neural.telling.facts import assembly_facts, held_facts, rdm_facts
+from netphys.neural.telling.describing import describe_file, growing
+from netphys.neural.telling.facts import assembly_facts, held_facts, late_bins, rdm_facts, reliability_words
 from netphys.neural.telling.suggesting import suggest
 
 if TYPE_CHECKING:
@@ -58,12 +59,22 @@ class Understanding:
 
     @cached_property
     def reliability(self) -> Reliability | None:
-        """Reliability of each neuroid; None of RDMs, of behaviour, and where no stimulus was repeated."""
-        if self.data is None or self.data.kind != "assembly" or self._repeats.max() < 2:
-            return None
+        """Reliability of each neuroid; None of RDMs, of behaviour, and where too few stimuli were repeated."""
+        return self._measured[0]
+
+    @cached_property
+    def _measured(self) -> tuple[Reliability | None, str]:
+        """The reliability, or why there is none."""
+        if self.data is None or self.data.kind != "assembly":
+            return None, ""
+        if self._repeats.max() < 2:
+            return None, "no stimulus was shown twice"
         from netphys.neural.quality.reliability import reliability
 
-        return reliability(self._one_value())
+        try:
+            return reliability(self._one_value()), ""
+        except NeuralDataError as error:
+            return None, str(error)
 
     @property
     def facts(self) -> dict[str, str]:
@@ -74,9 +85,9 @@ class Understanding:
             return rdm_facts(self.data)
         facts = assembly_facts(self.data, self.data.assembly, self._repeats)
         if self.reliability is not None:
-            facts["reliability"] = str(self.reliability)
+            facts["reliability"] = f"{self.reliability}; {reliability_words(self.data.assembly, self.reliability)}"
         elif self.data.kind == "assembly":
-            facts["reliability"] = "unknown: no stimulus was shown twice"
+            facts["reliability"] = f"unknown: {self._measured[1]}"
         return facts
 
     def to_frame(self) -> pd.DataFrame:
@@ -128,10 +139,7 @@ class Understanding:
         """The assembly without time: all bins after onset, or all there are, as one value a presentation."""
         assert self.data is not None and self.data.assembly is not None
         assembly = self.data.assembly
-        if "time_bin" not in assembly.dims:
-            return assembly
-        late = assembly["time_bin_start"].values >= 0 if "time_bin_start" in assembly.coords else np.array([False])
-        return (assembly.isel(time_bin=late) if late.any() else assembly).mean("time_bin", keep_attrs=True)
+        return late_bins(assembly).mean("time_bin", keep_attrs=True) if "time_bin" in assembly.dims else assembly
 
     def __repr__(self) -> str:
         if self.data is None:
@@ -164,16 +172,16 @@ def understand(
     NetphysError
         If the file is absent, damaged or of a kind that is not read: nothing that is said would mend that.
     """
+    body, _ = split_address(str(address))
     try:
         data = load_neural(address, ids=ids, stimuli=stimuli, seed=seed)
     except (NeuralDataError, MatchError) as error:
-        body, _ = split_address(str(address))
         held = _described(Path(body))
         if held is None:
             raise
         suggestions = suggest(str(address), held, ids=ids, problem=str(error))
         return Understanding(str(address), None, problem=str(error), held=held, suggestions=suggestions)
-    return Understanding(str(address), data, unsaid=tuple(_unsaid(data)))
+    return Understanding(str(address), data, unsaid=tuple(_unsaid(data, body)))
 
 
 def _described(path: Path) -> dict[str, Any] | None:
@@ -181,26 +189,30 @@ def _described(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        return describe_file(path)
+        held = describe_file(path)
+        return held if held is None else {**held, "grows": growing(path, held)}
     except FileError:
         return None
 
 
-def _unsaid(data: NeuralData) -> list[str]:
+def _unsaid(data: NeuralData, body: str) -> list[str]:
     """What is not known of data that were read, and the option that would say it."""
-    said = []
+    taken = SUFFIXES.get(Path(body).suffix.lower(), ()) if data.truth is None else ()
     if data.kind == "behaviour":
-        if not data.subjects and "subject" not in _coordinates(data):
-            said.append("who chose: subject=NAME")
-        return said
+        known = data.subjects or "subject" in _coordinates(data)
+        return [] if known else ["who chose: subject=NAME"]
+    said = []
     if not data.region:
         said.append("the region: region=IT")
     if not data.subjects or (data.assembly is None and data.subjects[0] == "subject1"):
         said.append("the animal or person: subject=NAME")
-    if data.assembly is not None and "unit" not in data.assembly.attrs and data.assembly.dtype.kind in "iu":
-        said.append("whether these whole numbers are spikes: unit=count")
-    if data.assembly is not None and not {"time_bin", "time_bin_start"} & _coordinates(data):
-        said.append("the window of time that a response is of: time=START:STOP:WIDTH of arrays")
+    if data.assembly is None:
+        return said
+    if "unit" not in data.assembly.attrs and data.assembly.dtype.kind in "iu":
+        said.append("whether these whole numbers are spikes: values=count")
+    if not {"time_bin", "time_bin_start"} & _coordinates(data):
+        how = ": time=START:STOP:WIDTH" if "time" in taken else ""
+        said.append(f"the window of time that a response is of{how}")
     return said
 
 
