@@ -275,10 +275,12 @@ def require_dataset(
     """
     if dataset.external:
         raise FileError(
-            f"{path}: {what or dataset.name} keeps its bytes in another file, which is not read; copy them in"
+            f"{path}: {_called(dataset, what)} keeps its bytes in another file, which is not read; copy them in"
         )
     if dataset.is_virtual:
-        raise FileError(f"{path}: {what or dataset.name} is a virtual dataset, which is not followed; copy the data in")
+        raise FileError(
+            f"{path}: {_called(dataset, what)} is a virtual dataset, which is not followed; copy the data in"
+        )
     if dataset.shape is None:  # an empty dataset
         return 0
     if dataset.shape == ():  # readers take single values at once, whatever is read in pieces

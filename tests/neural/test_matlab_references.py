@@ -88,7 +88,7 @@ def _link(group: h5py.Group) -> h5py.Group:
 
 
 ATTACKS = {
-    "external storage": (_external, r"keeps its bytes in another file"),
+    "external storage": (_external, r": what an object reference leads to keeps its bytes in another file"),
     "virtual": (_virtual, r"is a virtual dataset"),
     "huge": (_huge, r"claims 80\.0 GB"),
     "fill values": (_empty_of_much, r"claims 800000000 bytes from 0 bytes on disk"),
