@@ -33,4 +33,5 @@ def neural_figure(understood: Any) -> Figure:
             ax.set_title(f"{letter}  {title}", loc="left", fontsize=8, fontweight="bold")
         for ax in list(axes)[len(panels) :]:
             ax.set_axis_off()
+        figure.suptitle(understood.title, fontsize=8, x=0.01, ha="left")
     return figure

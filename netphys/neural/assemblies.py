@@ -7,8 +7,8 @@ Presentation has ``stimulus_id`` (older files: ``image_id``) and ``repetition``;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -17,22 +17,34 @@ from netphys.errors import NeuralDataError, near
 if TYPE_CHECKING:
     import xarray as xr
 
+    from netphys.neural.data import NeuralData
+
+    Responses: TypeAlias = xr.DataArray | NeuralData
+
 __all__ = [
     "BEHAVIOUR_DIMS",
     "DIMS",
     "PSEUDO",
+    "RECORDING",
     "as_text",
+    "assembly_of",
+    "behind_identity",
     "first_presentations",
+    "is_pseudo",
+    "neuroid_keys",
+    "regions_of",
     "repetitions_of",
     "require_assembly",
     "subjects_of",
     "unique_values",
+    "unmarked",
     "whose",
 ]
 
 DIMS = ("presentation", "neuroid")
 BEHAVIOUR_DIMS = ("presentation", "choice")
 PSEUDO = "pseudo_population"  # attribute, 1 where neuroids were not recorded together: trials of two are then unrelated
+RECORDING = "recording"  # coordinate of pooled neuroids: those of one value share their trials; "": not known
 _REQUIRED = {"presentation": "stimulus_id", "neuroid": "neuroid_id"}
 
 
@@ -61,13 +73,101 @@ def unique_values(assembly: xr.DataArray, coordinate: str) -> tuple[str, ...]:
 
 
 def subjects_of(assembly: xr.DataArray) -> tuple[str, ...]:
-    """Animals of an assembly, subjects of behaviour; () where it does not say."""
-    return unique_values(assembly, whose(assembly))
+    """Animals of the neuroids of an assembly, subjects of behaviour; () where it does not say.
+
+    What lies on presentations of responses says nothing of neuroids.
+    """
+    return _of_whom(assembly, whose(assembly))
+
+
+def regions_of(assembly: xr.DataArray) -> tuple[str, ...]:
+    """Regions of the neuroids of an assembly, those of mixed ones (``V4+IT``) one by one; () where it does not say."""
+    return tuple(dict.fromkeys(part for each in _of_whom(assembly, "region") for part in each.split("+")))
+
+
+def _of_whom(assembly: xr.DataArray, coordinate: str) -> tuple[str, ...]:
+    """Values of a coordinate that lies on neuroids, or holds for all; of behaviour on whichever dim it lies."""
+    if "neuroid" in assembly.dims and coordinate in assembly.coords and "presentation" in assembly[coordinate].dims:
+        return ()
+    return unique_values(assembly, coordinate)
 
 
 def whose(assembly: xr.DataArray) -> str:
     """Name the coordinate that says whose responses or choices they are: ``animal``, or ``subject`` of behaviour."""
     return "subject" if "choice" in assembly.dims and "animal" not in assembly.coords else "animal"
+
+
+def assembly_of(data: Responses) -> xr.DataArray:
+    """Give the assembly of neural data, or an assembly as it is: what every operation starts with.
+
+    Raises
+    ------
+    NeuralDataError
+        If the data are RDMs, or something else.
+    """
+    if hasattr(data, "kind") and hasattr(data, "assembly"):
+        if data.assembly is None:
+            raise NeuralDataError(f"{data.name} is RDMs, not responses; this takes an assembly of responses")
+        return data.assembly
+    if hasattr(data, "dims") and hasattr(data, "coords"):
+        return data
+    raise NeuralDataError(
+        f"this takes an assembly (xarray.DataArray, presentation x neuroid) or NeuralData, not {type(data).__name__}"
+    )
+
+
+def is_pseudo(assembly: xr.DataArray) -> bool:
+    """Whether neuroids were not recorded together: marked so, and not of one recording of a pool."""
+    if not int(assembly.attrs.get(PSEUDO, 0)):
+        return False
+    recordings = unique_values(assembly, RECORDING)
+    return len(recordings) != 1 or recordings[0] == ""
+
+
+def unmarked(assembly: xr.DataArray) -> xr.DataArray:
+    """Take the mark of a pseudo-population from what is one recording of it."""
+    if not assembly.attrs.get(PSEUDO) or is_pseudo(assembly):
+        return assembly
+    out = assembly.copy(deep=False)
+    out.attrs = {key: value for key, value in assembly.attrs.items() if key != PSEUDO}
+    return out
+
+
+def neuroid_keys(assembly: xr.DataArray) -> list[tuple[str, ...]]:
+    """What names each neuroid in draws: its id, its animal and session where known, and a number where all are alike.
+
+    Two neuroids of two animals may have one id; a draw by ids alone would be the same for both.
+    """
+    n = assembly.sizes["neuroid"]
+    columns = [assembly["neuroid_id"].values.astype(str).tolist()]
+    for name in ("animal", "session"):
+        if name in assembly.coords and assembly[name].dims in ((), ("neuroid",)):
+            columns.append(np.broadcast_to(assembly[name].values, n).astype(str).tolist())
+    seen: dict[tuple[str, ...], int] = {}
+    keys = []
+    for each in zip(*columns):
+        seen[each] = seen.get(each, 0) + 1
+        keys.append(each if seen[each] == 1 else (*each, str(seen[each])))
+    return keys
+
+
+def behind_identity(ids: np.ndarray, columns: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """Ids that are each once behind animal, session or both (``ANIMAL/ID``); None where they are not.
+
+    Parameters
+    ----------
+    ids : str (neuroid,)
+    columns : mapping of str to (neuroid,)
+        Where ``animal`` and ``session`` are, if they are.
+    """
+    for prefix in (("animal",), ("session",), ("animal", "session")):
+        held = [columns[each].astype(str) for each in prefix if each in columns]
+        if len(held) < len(prefix) or any((each == "").any() for each in held):
+            continue
+        named = np.array(["/".join(each) for each in zip(*held, ids)])
+        if len(set(named.tolist())) == len(named):
+            return named
+    return None
 
 
 def require_assembly(assembly: xr.DataArray, *, what: str, dims: tuple[str, str] = DIMS) -> None:

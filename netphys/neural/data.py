@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from netphys.errors import NeuralDataError
-from netphys.neural.assemblies import first_presentations, subjects_of, unique_values
+from netphys.neural.assemblies import PSEUDO, as_text, first_presentations, regions_of, subjects_of
 from netphys.provenance import digest
 
 if TYPE_CHECKING:
@@ -61,13 +61,18 @@ class NeuralData:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of the contents: numbers, ids, subjects and region; never of the path or the name."""
+        """Digest of the contents: numbers with their unit, ids, subjects and region; never of the path or the name."""
         facts: dict[str, Any] = {"kind": self.kind, "stimulus_ids": list(self.stimulus_ids), "region": self.region}
         facts["subjects"] = list(self.subjects)
         if self.assembly is None:
             return digest({**facts, "dissimilarities": self.dissimilarities})
-        coords = {str(key): _plain_coordinate(each.values) for key, each in sorted(self.assembly.coords.items())}
-        return digest({**facts, "dims": list(self.assembly.dims), "values": self.assembly.values, "coords": coords})
+        coords = {
+            str(key): [list(map(str, each.dims)), _plain(each.values)]
+            for key, each in sorted(self.assembly.coords.items())
+        }
+        facts |= {"unit": str(self.assembly.attrs.get("unit", "")), PSEUDO: int(self.assembly.attrs.get(PSEUDO, 0))}
+        values = _plain(self.assembly.values)
+        return digest({**facts, "dims": list(self.assembly.dims), "values": values, "coords": coords})
 
     def with_assembly(self, assembly: xr.DataArray, did: str) -> NeuralData:
         """Give the same data with another assembly: what was selected, averaged or pooled of this one.
@@ -85,7 +90,7 @@ class NeuralData:
             kind="behaviour" if "choice" in assembly.dims else "assembly",
             stimulus_ids=ids,
             subjects=subjects_of(assembly),
-            region="+".join(unique_values(assembly, "region")),
+            region="+".join(regions_of(assembly)),
             source=f"{self.source}, {did}" if self.source else did,
             dissimilarities=None,
             assembly=assembly,
@@ -129,11 +134,13 @@ class NeuralData:
         return f"NeuralData({self.name}: {what}; {self.source})"
 
 
-def _plain_coordinate(values: np.ndarray) -> Any:
-    """Reduce a coordinate to what :func:`netphys.provenance.digest` takes, independent of a string's width."""
-    if values.dtype.kind in "OSUmM":
+def _plain(values: np.ndarray) -> Any:
+    """Reduce an array to what :func:`netphys.provenance.digest` takes, whatever a string's width or a byte's order."""
+    if values.dtype.kind in "mM":
         return [str(each) for each in values.reshape(-1)]
-    return values
+    if values.dtype.kind in "OSU":
+        return as_text(values).reshape(-1).tolist()
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def _some(names: Sequence[str], n: int = 4) -> str:

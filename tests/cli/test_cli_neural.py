@@ -66,3 +66,13 @@ def test_a_simulated_cortex(capsys):
     assert "V1 (10)" in capsys.readouterr().out
     assert main(["neural", "world:cortex?region=V1"]) == 2
     assert "give them" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("spoilt", ["absent", "damaged", "empty"])
+def test_errors_are_json_where_json_is_asked(spoilt, tmp_path, capsys):
+    (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 no zip")
+    address = "" if spoilt == "empty" else str(tmp_path / f"{spoilt}.npz")
+    assert main(["neural", address, "--json"]) == 2
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert told["address"] == address and told["problem"] and err == f"netphys: {told['problem']}\n"

@@ -123,7 +123,7 @@ def test_a_temporal_dataset_has_bins(tmp_path: Path, parts):
     assert assembly.dims == ("presentation", "neuroid", "time_bin")
     assert assembly["time_bin_start"].values.tolist() == [-10, 0, 10, 20]
     assert assembly["time_bin_end"].values.tolist() == [0, 10, 20, 30]
-    said = load_neural(f"{path}?time=0:400:100&window=100,300&unit=rate").assembly
+    said = load_neural(f"{path}?time=0:400:100&window=100,300&values=rate").assembly
     np.testing.assert_allclose(said.values, values[..., 1:3].mean(axis=2))
     assert (said["time_bin_start"].item(), said["time_bin_end"].item()) == (100, 300)
     theirs = load_dataset(str(path), file_type="hdf5")

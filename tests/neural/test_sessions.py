@@ -69,8 +69,10 @@ def test_statistics_of_a_condition_or_of_some_stimuli():
         np.testing.assert_allclose(found.values[rows], (data.values[rows] - base.mean(0)) / base.std(0), rtol=1e-12)
     np.testing.assert_array_equal(z_score(data, of=["blank"]).values, found.values)
     np.testing.assert_array_equal(z_score(data, of="blank", where="session == 'mon' or session == 'tue'"), found)
-    shown = type("Set", (), {"ids": ("blank", "never shown")})()
+    shown = type("Set", (), {"ids": ("blank",)})()
     np.testing.assert_array_equal(z_score(data, of=shown).values, found.values)
+    with pytest.raises(NeuralDataError, match=r"of=: the assembly has no stimulus 'blnk'; near: 'blank'"):
+        z_score(data, of=["blank", "blnk"])  # also where others were shown
 
 
 @settings(max_examples=25, deadline=None)
@@ -121,7 +123,7 @@ def test_what_has_no_statistics():
         z_score(data, by="sesion")
     with pytest.raises(NeuralDataError, match=r"session 'tue' has no presentation that meets"):
         z_score(data, where="session == 'mon'")
-    with pytest.raises(NeuralDataError, match=r"no stimulus of of= was shown: 'z'"):
+    with pytest.raises(NeuralDataError, match=r"of=: the assembly has no stimulus 'z'"):
         z_score(data, of=["z"])
     with pytest.raises(NeuralDataError, match=r"presentations have no coordinate 'object_name'"):
         z_score(data, where="object_name == 'blank'")

@@ -11,7 +11,7 @@ from scipy.io import savemat
 from scipy.stats import rankdata, spearmanr
 
 from netphys.errors import FileError, NeuralDataError
-from netphys.neural.telling.drawing import agreement
+from netphys.neural.telling.drawing import agreement, choice_shares
 from netphys.neural.telling.suggesting import IDS_WANTED, suggest
 from netphys.neural.telling.understanding import understand
 
@@ -251,3 +251,23 @@ def test_times_are_only_asked_for_where_they_can_be_said(tmp_path, trials):
     assert not any("time=" in each for each in understand(tmp_path / "it.nc").unsaid)
     told = understand(f"{trials}?kind=responses&axes=neuroid,stimulus,repetition", ids=IDS).unsaid
     assert any("time=START:STOP:WIDTH" in each for each in told)
+
+
+def test_shares_are_of_the_trials_that_offered_a_choice():
+    nan = np.nan
+    values = [[1, 0, nan, nan], [0, nan, 1, nan], [1, nan, 0, nan], [nan, 1, 0, nan]]
+    coords = {"stimulus_id": ("presentation", ["a", "a", "a", "b"]), "choice": ["car", "dog", "face", "hand"]}
+    assembly = xr.DataArray(np.array(values), dims=("presentation", "choice"), coords=coords)
+    ids, shares = choice_shares(assembly)
+    assert ids == ("a", "b")
+    np.testing.assert_array_equal(shares, [[2 / 3, 0, 1 / 2, nan], [nan, 1, 0, nan]])  # control: sums would be NaN
+    assert np.isnan(assembly.values[:3].sum(axis=0)).sum() == 3
+
+
+def test_a_figure_says_what_it_is_of(tmp_path):
+    assembly = _assembly(10).assign_coords(time_bin_start=70.0, time_bin_end=170.0)
+    assembly.to_netcdf(tmp_path / "it.nc", engine="h5netcdf")
+    understood = understand(tmp_path / "it.nc")
+    assert understood.title == "it, IT, 70 to 170 ms, 3 neuroids, 10 stimuli, 20 presentations"
+    ax = understood.plot()
+    assert [each.get_text() for each in ax.get_xticklabels()] == [f"s{at}" for at in range(10)]

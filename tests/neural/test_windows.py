@@ -145,10 +145,12 @@ def test_what_cannot_be_windowed(raster):
     with pytest.raises(NeuralDataError, match=r"they are numbers in ms"):
         window(text, 0, 10)
     bare = raster.drop_attrs()
-    with pytest.raises(NeuralDataError, match=r"does not say whether its numbers are counts .* or rates"):
-        window(bare, 0, 10)
-    with pytest.raises(NeuralDataError, match=r"holds whole numbers \(uint8\), which are counts"):
-        window(bare, 0, 10, unit="rate")
+    for call in (window, lambda *told: window(*told, unit="rate"), lambda it, *_: in_unit(it, "count")):
+        with pytest.raises(NeuralDataError, match=r"counts or rates: say values=count .*attrs..unit.. = "):
+            call(bare, 0, 30)
+    one = window(bare, 0, 1)  # neither summed nor averaged
+    np.testing.assert_array_equal(one.values, raster.sel(time_bin=raster["time_bin_start"] == 0).values[..., 0])
+    assert "unit" not in one.attrs
     with pytest.raises(NeuralDataError, match=r"unit 'Hz' is neither"):
         window(raster, 0, 10, unit="Hz")
     with pytest.raises(NeuralDataError, match=r"edges of bins rise, .* not 0, 10, 5"):
@@ -178,8 +180,19 @@ def test_what_an_address_says_of_time(raster):
     with pytest.raises(NeuralDataError, match=r"say one of them"):
         binned_as(raster, window=(0, 40), bins=(0, 60, 20))
     plain = raster.drop_attrs().astype(float).isel(time_bin=0, drop=True)
-    assert binned_as(plain, unit="rate").attrs["unit"] == "spikes/s"  # the user's word for what the file holds
-    assert (binned_as(plain, unit="rate").values == plain.values).all()
+    assert binned_as(plain, values="rate").attrs["unit"] == "spikes/s"  # the user's word for what the file holds
+    assert (binned_as(plain, values="rate", unit="rate").values == plain.values).all()
+    with pytest.raises(NeuralDataError, match=r"say values=count or values=rate"):
+        binned_as(plain, unit="rate")  # whole numbers as float64 are counts or rates
+    unsaid = raster.drop_attrs()
+    xr.testing.assert_identical(
+        binned_as(unsaid, window=(0, 40), unit="rate", values="count").drop_attrs(),
+        window(raster, 0, 40, unit="rate").drop_attrs(),
+    )
+    with pytest.raises(NeuralDataError, match=r"values=rate says .* spikes/s, but the assembly says spikes: leave"):
+        binned_as(raster, values="rate")
+    with pytest.raises(NeuralDataError, match=r"values 'Hz' is neither"):
+        binned_as(unsaid, values="Hz")
     with pytest.raises(NeuralDataError, match=r"no time bins .* no rate be computed"):
         binned_as(plain.assign_attrs(unit="spikes"), unit="rate")
 
@@ -192,3 +205,18 @@ def test_a_multiindex_and_the_order_of_dims_do_not_matter(raster):
     np.testing.assert_array_equal(found.values, window(raster, 0, 40).values)
     assert found["repetition"].values.tolist() == raster["repetition"].values.tolist()
     assert rebin(indexed, [0, 20, 40]).dims == ("presentation", "neuroid", "time_bin")
+
+
+@pytest.mark.parametrize("width", [0.1, 0.3, 0.7, 1 / 3, 2.5, 16.7])
+def test_edges_in_single_precision_are_the_edges_one_writes(width):
+    edges = np.round(np.arange(301) * width, 6).astype(np.float32)
+    spikes = binned(np.ones((1, 1, 300)), edges[:-1], edges[1:])
+    for first in (0, 100, 298):  # a tolerance of a nanosecond refused 8 of 10
+        assert window(spikes, round(first * width, 6), round((first + 2) * width, 6)).item() == 2
+    with pytest.raises(NeuralDataError, match="cuts through time bins"):
+        window(spikes, 0, 1.01 * width)  # a hundredth of a bin is no rounding
+
+
+def test_more_windows_than_one_can_want_are_refused_before_they_are_made(raster):
+    with pytest.raises(NeuralDataError, match=r"more than 100000; take a wider step"):
+        sliding_windows(raster, 0, 50, 10, 1e-9)

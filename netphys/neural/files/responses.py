@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["load_responses", "refuse_choices"]
 
+_WHOSE = ("region", "subject", "session")  # options that may name an array of the file
+
 
 def load_responses(
     path: Path, suffix: str, options: FileOptions, ids: str | Sequence[str] | None, name: str
@@ -61,7 +63,7 @@ def load_responses(
     value = _array(file, variable, axes)
     shown, joined = _shown(file, variable, options, ids, axes, value.shape)
     neuroids = _neuroids(file, options, value.shape[axes.index("neuroid")])
-    columns, options = _whose(file, options, axes, value.shape)
+    columns, left = _whose(file, options, axes, value.shape)
     layout = Layout(
         axes,
         shown,
@@ -77,8 +79,9 @@ def load_responses(
     except ValueError as error:
         raise NeuralDataError(f"{path}: {variable.name}: {error}; choose another variable") from None
     what = f"variable {variable.name}" if suffix != ".npy" else ""
-    source = ", ".join(part for part in (path.name, what, joined) if part)
-    return assembled(path, assembly, options, name, source)
+    by_arrays = [f"{each} by an array" for each in _WHOSE if getattr(options, each) != getattr(left, each)]
+    source = ", ".join(part for part in (path.name, what, *by_arrays, joined) if part)
+    return assembled(path, assembly, left, name, source)
 
 
 def refuse_choices(path: Path, options: FileOptions) -> None:
@@ -215,9 +218,14 @@ def _whose(
         ("session", "session", options.session),
     )
     for coordinate, option, said in told:
-        variable = file.find(said, missing=None) if said is not None else None
+        variable = _named(file, said, option) if said is not None else None
         n = file.entries(variable) if variable is not None else None
+        n = 1 if variable is not None and (variable.kind, variable.shape) == ("text", ()) else n
         if said is None or variable is None or n is None:
+            continue
+        if n == 1:  # one for all
+            found["neuroid"][coordinate] = file.labels(said, 1, option=option, axis="neuroid") * sizes["neuroid"]
+            options = replace(options, **{option: None})
             continue
         over = [axis for axis, size in sizes.items() if size == n and (axis == "neuroid" or coordinate == "session")]
         if len(over) != 1:
@@ -229,3 +237,26 @@ def _whose(
         found[over[0]][coordinate] = file.labels(said, n, option=option, axis=over[0])
         options = replace(options, **{option: None})
     return found, options
+
+
+def _named(file: ArrayFile, said: str, option: str) -> Variable | None:
+    """The variable that is named as region, animal or session; None where what is said is the value itself.
+
+    Numbers may be sessions, never regions or animals: an array ``V4`` of rates is no column. What names a part of a
+    variable or group of the file is no value.
+
+    Raises
+    ------
+    NeuralDataError
+        If that part is not there (near names are told), or holds numbers.
+    """
+    variable = file.find(said, missing=None)
+    group = said.rpartition("/")[0]
+    part = said.partition(".")[0] in file.held or (group and any(each.startswith(f"{group}/") for each in file.held))
+    if variable is None and said not in file.held and part:
+        file.find(said)
+    if variable is None or variable.kind != "numbers" or option == "session":
+        return variable
+    if part and said != said.partition(".")[0]:
+        raise NeuralDataError(f"{file.path}: {option}={said} holds numbers; a {option} is text, name it itself")
+    return None

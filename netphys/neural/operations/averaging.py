@@ -13,34 +13,41 @@ import numpy as np
 
 from netphys.errors import NeuralDataError
 from netphys.matching import require_unique
-from netphys.neural.assemblies import DIMS, first_presentations, require_assembly
+from netphys.neural.assemblies import DIMS, assembly_of, first_presentations, require_assembly
 
 if TYPE_CHECKING:
     import xarray as xr
     from jaxtyping import Float
+
+    from netphys.neural.assemblies import Responses
 
 __all__ = [
     "average",
     "average_repetitions",
     "columns_that_differ",
     "counts_of",
+    "cube_of",
     "fewest_dims",
     "from_repetitions",
     "in_order",
     "repetitions",
+    "require_trials",
     "turns_of",
 ]
 
+_WHOLE = 1e-6  # a count written as a number with a point may miss the whole one by rounding
+
 
 def average_repetitions(
-    assembly: xr.DataArray,
+    assembly: Responses,
 ) -> tuple[tuple[str, ...], Float[np.ndarray, "stimulus neuroid"]]:
     """Average the presentations of each stimulus, over those that are there.
 
     Parameters
     ----------
-    assembly : xarray.DataArray (presentation, neuroid)
-        NaN: no presentation.
+    assembly : xarray.DataArray (presentation, neuroid), or NeuralData of one
+        NaN: no presentation. Where it has a coordinate ``n_repetitions``, its rows are averages already, and weigh by
+        it, as in :func:`average`.
 
     Returns
     -------
@@ -57,23 +64,17 @@ def average_repetitions(
     Presentations are grouped by ``stimulus_id`` only; grouping by all coordinates but ``repetition`` would split a
     stimulus in two where any other coordinate differs between repetitions (definitions: neural data, 1.5).
     """
-    require_assembly(assembly, what="the assembly")
-    if "time_bin" in assembly.dims:
+    ordered = in_order(assembly)
+    if "time_bin" in ordered.dims:
         raise NeuralDataError(
-            f"the assembly has {assembly.sizes['time_bin']} time bins; choose one, assembly.isel(time_bin=0), "
+            f"the assembly has {ordered.sizes['time_bin']} time bins; choose one, assembly.isel(time_bin=0), "
             "or average them"
         )
-    ids, codes = first_presentations(assembly["stimulus_id"].values)
-    values = assembly.transpose(*DIMS).values.astype(np.float64)
-    order = np.argsort(codes, kind="stable")
-    starts = np.searchsorted(codes[order], np.arange(len(ids)))
-    there = ~np.isnan(values)
-    sums = np.add.reduceat(np.where(there, values, 0.0)[order], starts, axis=0)
-    counts = np.add.reduceat(there[order].astype(np.int64), starts, axis=0)
-    return ids, np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    ids, codes = first_presentations(ordered["stimulus_id"].values)
+    return ids, _means(ordered, codes)[0]
 
 
-def average(assembly: xr.DataArray) -> xr.DataArray:
+def average(assembly: Responses) -> xr.DataArray:
     """Average the presentations of each stimulus, and keep how many there were.
 
     Parameters
@@ -107,6 +108,14 @@ def average(assembly: xr.DataArray) -> xr.DataArray:
 
     ordered = in_order(assembly)
     _, codes = first_presentations(ordered["stimulus_id"].values)
+    means, counts, first = _means(ordered, codes)
+    kept = ordered.isel(presentation=first).drop_vars(columns_that_differ(ordered, codes, first))
+    made = xr.DataArray(means, dims=kept.dims, coords=kept.coords, attrs=kept.attrs, name=kept.name)
+    return made.assign_coords(n_repetitions=fewest_dims(counts, made.dims))
+
+
+def _means(ordered: xr.DataArray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means and numbers of presentations of each stimulus, and the row of its first one."""
     values = ordered.values.astype(np.float64)
     weights = counts_of(ordered)
     order = np.argsort(codes, kind="stable")
@@ -114,13 +123,10 @@ def average(assembly: xr.DataArray) -> xr.DataArray:
     sums = np.add.reduceat(np.where(weights > 0, values, 0.0)[order] * weights[order], starts, axis=0)
     counts = np.add.reduceat(weights[order], starts, axis=0)
     means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
-    first = order[starts]
-    kept = ordered.isel(presentation=first).drop_vars(columns_that_differ(ordered, codes, first))
-    made = xr.DataArray(means, dims=kept.dims, coords=kept.coords, attrs=kept.attrs, name=kept.name)
-    return made.assign_coords(n_repetitions=fewest_dims(counts, made.dims))
+    return means, counts, order[starts]
 
 
-def repetitions(assembly: xr.DataArray) -> tuple[tuple[str, ...], Float[np.ndarray, "repetition stimulus neuroid"]]:
+def repetitions(assembly: Responses) -> tuple[tuple[str, ...], Float[np.ndarray, "repetition stimulus neuroid"]]:
     """Give repetitions an axis of their own: the cube R x n x P that reliability and resampling work on.
 
     Parameters
@@ -137,9 +143,17 @@ def repetitions(assembly: xr.DataArray) -> tuple[tuple[str, ...], Float[np.ndarr
     Raises
     ------
     NeuralDataError
-        If it is no assembly.
+        If it is no assembly, or its rows are averages (``n_repetitions`` above 1).
     """
     ordered = in_order(assembly)
+    require_trials(ordered, "an axis of repetitions")
+    return cube_of(ordered)
+
+
+def cube_of(
+    ordered: xr.DataArray,
+) -> tuple[tuple[str, ...], Float[np.ndarray, "repetition stimulus neuroid"]]:
+    """Give rows an axis of their own, as :func:`repetitions`, whatever they are: averages, too."""
     ids, codes = first_presentations(ordered["stimulus_id"].values)
     turn = _turns(ordered, codes)
     cube = np.full((int(turn.max()) + 1, len(ids), *ordered.shape[1:]), np.nan)
@@ -148,7 +162,7 @@ def repetitions(assembly: xr.DataArray) -> tuple[tuple[str, ...], Float[np.ndarr
 
 
 def from_repetitions(
-    cube: Float[np.ndarray, "repetition stimulus neuroid"], stimulus_ids: Sequence[object], *, like: xr.DataArray
+    cube: Float[np.ndarray, "repetition stimulus neuroid"], stimulus_ids: Sequence[object], *, like: Responses
 ) -> xr.DataArray:
     """Turn a cube of repetitions back into an assembly, one row a presentation.
 
@@ -195,21 +209,51 @@ def from_repetitions(
     return made.assign_coords(repetition=("presentation", turn.astype(np.int64)))
 
 
-def in_order(assembly: xr.DataArray) -> xr.DataArray:
+def in_order(assembly: Responses) -> xr.DataArray:
     """Dims in the order of an assembly, after seeing that it is one; a MultiIndex becomes the coordinates it is of."""
+    assembly = assembly_of(assembly)
     require_assembly(assembly, what="the assembly")
     nested = [dim for dim in map(str, assembly.dims) if getattr(assembly.indexes.get(dim), "nlevels", 1) > 1]
     flat = assembly.reset_index(nested) if nested else assembly
     return flat.transpose(*DIMS, *[dim for dim in ("time_bin",) if dim in assembly.dims])
 
 
+def require_trials(assembly: xr.DataArray, what: str) -> None:
+    """Refuse averages for what needs every presentation a row; `what` is the subject of the message."""
+    if "n_repetitions" not in assembly.coords:
+        return
+    most = float(np.nanmax(assembly["n_repetitions"].values.astype(np.float64), initial=0.0))
+    if most > 1 + _WHOLE:
+        raise NeuralDataError(
+            f"{what} needs every presentation a row; these rows are means of up to {most:g} presentations "
+            "(n_repetitions): take the data before averaging"
+        )
+
+
 def counts_of(assembly: xr.DataArray) -> np.ndarray:
-    """How many presentations each number of an assembly stands for, int64 of its shape; 0 where it is NaN."""
+    """How many presentations each number of an assembly stands for, int64 of its shape; 0 where it is NaN.
+
+    Raises
+    ------
+    NeuralDataError
+        If ``n_repetitions`` is no whole number, or below 1, where there is a response.
+    """
     there = (~np.isnan(assembly.values)).astype(np.int64)
     if "n_repetitions" not in assembly.coords:
         return there
     held = assembly["n_repetitions"].broadcast_like(assembly).transpose(*assembly.dims).values
-    return there * held.astype(np.int64)
+    if held.dtype.kind not in "fiub":
+        raise NeuralDataError(f"n_repetitions is {held.dtype}; it is how many presentations are in each mean")
+    held = np.where(there > 0, held, 0).astype(np.float64)
+    whole = np.round(np.where(np.isfinite(held), held, 0.0))
+    odd = (there > 0) & ~((np.abs(held - whole) <= _WHOLE) & (whole >= 1))
+    if odd.any():
+        at = np.unravel_index(int(np.argmax(odd)), odd.shape)
+        raise NeuralDataError(
+            f"n_repetitions is {held[at]:g} where presentation {at[0]} has a response; it is how many presentations "
+            "are in each mean, a whole number from 1"
+        )
+    return whole.astype(np.int64)
 
 
 def _turns(ordered: xr.DataArray, codes: np.ndarray) -> np.ndarray:

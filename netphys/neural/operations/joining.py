@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from netphys.errors import MatchError, NeuralDataError
+from netphys.errors import MatchError, NeuralDataError, near
 from netphys.matching import Match, match_stimuli
-from netphys.neural.assemblies import first_presentations, require_assembly
+from netphys.neural.assemblies import assembly_of, first_presentations, require_assembly
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from netphys.neural.assemblies import Responses
 
 __all__ = ["common_stimuli", "match"]
 
 
 def match(
-    assembly: xr.DataArray,
+    assembly: Responses,
     stimulus_ids: Any,
     *,
     order: Literal["data", "given"] = "data",
@@ -29,8 +31,8 @@ def match(
 
     Parameters
     ----------
-    assembly : xarray.DataArray (presentation, neuroid[, time_bin])
-    stimulus_ids : sequence of str, or anything with ``ids`` (StimulusSet)
+    assembly : xarray.DataArray (presentation, neuroid[, time_bin]), or NeuralData of one
+    stimulus_ids : sequence of str, or anything with ``ids`` (StimulusSet), an assembly or NeuralData
         Each once; compared as text.
     order : {"data", "given"}
         The order of the presentations that are returned: as they are in the data, or those of the first id first.
@@ -50,7 +52,8 @@ def match(
     Raises
     ------
     MatchError
-        If stimuli of the data are missing in the list (unless `partial`), none match, or an id is twice in the list.
+        If stimuli of the data are missing in the list (unless `partial`), none match, or an id is twice in the list;
+        the message also names those of the list that were never shown.
 
     Examples
     --------
@@ -61,12 +64,13 @@ def match(
     >>> matched.stimulus_ids, matched.model_rows.tolist(), matched.extra
     (('b', 'a'), [1, 0], ('c',))
     """
+    assembly = assembly_of(assembly)
     require_assembly(assembly, what="the assembly", dims=_dims(assembly))
     if order not in ("data", "given"):
         raise NeuralDataError(f"order {order!r} is neither 'data' nor 'given'")
-    listed = [str(each) for each in getattr(stimulus_ids, "ids", stimulus_ids)]
+    listed = _listed(stimulus_ids)
     shown, codes = first_presentations(assembly["stimulus_id"].values)
-    matched = match_stimuli(listed, shown, model=what, partial=partial)
+    matched = _matched(listed, shown, what, partial)
     place = np.full(len(shown), -1, dtype=np.int64)
     place[matched.data_rows] = matched.model_rows
     rows = np.flatnonzero(place[codes] >= 0)
@@ -84,12 +88,12 @@ def match(
     return assembly.isel(presentation=rows), matched
 
 
-def common_stimuli(*assemblies: xr.DataArray | Sequence[str]) -> tuple[str, ...]:
+def common_stimuli(*assemblies: Responses | Sequence[str]) -> tuple[str, ...]:
     """Stimuli that all have, in the order of the first.
 
     Parameters
     ----------
-    *assemblies : xarray.DataArray, or sequence of str, or anything with ``ids``
+    *assemblies : xarray.DataArray, NeuralData, or sequence of str, or anything with ``ids``
         At least one.
 
     Returns
@@ -116,8 +120,32 @@ def common_stimuli(*assemblies: xr.DataArray | Sequence[str]) -> tuple[str, ...]
     return tuple(each for each in listed[0] if each in shared)
 
 
+def _listed(stimulus_ids: Any) -> list[str]:
+    """Ids of a list, of a stimulus set, or of neural data."""
+    if hasattr(stimulus_ids, "coords") or hasattr(stimulus_ids, "stimulus_ids"):
+        return list(_ids(stimulus_ids))
+    return [str(each) for each in getattr(stimulus_ids, "ids", stimulus_ids)]
+
+
+def _matched(listed: list[str], shown: tuple[str, ...], what: str, partial: bool) -> Match:
+    """Join the two; where that fails for want of stimuli, name also those that were never shown."""
+    try:
+        return match_stimuli(listed, shown, model=what, partial=partial)
+    except MatchError as error:
+        never = [each for each in listed if each not in set(shown)]
+        if len(set(listed)) < len(listed) or partial or not never or len(never) == len(listed):
+            raise
+        more = f" and {len(never) - 3} more" if len(never) > 3 else ""
+        raise MatchError(
+            f"{error}; {len(never)} of {what} were never shown: {', '.join(map(repr, never[:3]))}{more}"
+            f"{near(never[0], shown)}; select(assembly, stimuli=...) or partial=True takes some of the stimuli"
+        ) from None
+
+
 def _ids(data: Any) -> tuple[str, ...]:
-    """Unique ids of an assembly or a list."""
+    """Unique ids of an assembly, neural data or a list."""
+    if hasattr(data, "stimulus_ids"):
+        return tuple(data.stimulus_ids)
     if hasattr(data, "coords"):
         require_assembly(data, what="an assembly", dims=_dims(data))
         return first_presentations(data["stimulus_id"].values)[0]

@@ -15,8 +15,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from netphys.errors import NeuralDataError
-from netphys.neural.assemblies import PSEUDO, require_assembly, unique_values
-from netphys.neural.operations.averaging import from_repetitions, repetitions
+from netphys.neural.assemblies import (
+    PSEUDO,
+    RECORDING,
+    assembly_of,
+    is_pseudo,
+    neuroid_keys,
+    require_assembly,
+    unique_values,
+)
+from netphys.neural.operations.averaging import from_repetitions, in_order, repetitions, require_trials
 from netphys.neural.operations.joining import common_stimuli
 from netphys.neural.operations.side_by_side import IDENTITIES, presentation_keys, require_alike, side_by_side
 from netphys.seeds import generator
@@ -24,11 +32,13 @@ from netphys.seeds import generator
 if TYPE_CHECKING:
     import xarray as xr
 
+    from netphys.neural.assemblies import Responses
+
 __all__ = ["IDENTITIES", "pool", "pseudo_population", "require_simultaneous", "same_presentations"]
 
 
 def pool(
-    assemblies: Sequence[xr.DataArray],
+    assemblies: Sequence[Responses],
     *,
     stimuli: Literal["common", "all"] = "common",
     names: Sequence[str] | None = None,
@@ -37,7 +47,7 @@ def pool(
 
     Parameters
     ----------
-    assemblies : sequence of xarray.DataArray (presentation, neuroid[, time_bin])
+    assemblies : sequence of xarray.DataArray (presentation, neuroid[, time_bin]), or NeuralData of them
         Of one unit and the same time bins.
     stimuli : {"common", "all"}
         Those that every assembly has, or those of any; a neuroid is NaN where it was not shown one.
@@ -51,7 +61,9 @@ def pool(
         Neuroids in the order given. If all were recorded at once (:func:`same_presentations`), row by row what the
         first assembly was. Otherwise float64, stimuli in the order of the first assembly: repetition r of a stimulus
         stands beside repetition r of every other assembly, NaN where fewer, and the attribute ``pseudo_population``
-        is 1: the rows of two neuroids are then unrelated.
+        is 1: the rows of two neuroids are then unrelated. Rows of the neuroids of one assembly still are its
+        presentations; the coordinate ``recording`` says which those neuroids are (``""``: of an assembly that was a
+        pseudo-population itself), and :func:`netphys.neural.select` of one recording takes the mark away.
         Coordinates of neuroids that only some have are ``""`` or NaN in the others. Those of presentations are kept
         where they belong to the stimulus and all agree; ``session`` and others that have one value in each assembly
         become coordinates of neuroids; those that change from presentation to presentation are gone (z-score by
@@ -66,7 +78,7 @@ def pool(
     """
     if stimuli not in ("common", "all"):
         raise NeuralDataError(f"stimuli {stimuli!r} is neither 'common' nor 'all'")
-    parts = list(assemblies)
+    parts = _parts(assemblies)
     if not parts:
         raise NeuralDataError("pool needs at least one assembly")
     require_alike(parts)
@@ -76,10 +88,13 @@ def pool(
     identity = _identity(parts)
     made = side_by_side(parts, ids, names, identity=identity)
     together = len(parts) == 1 or identity is not None
-    return made if together and not any(map(_is_pseudo, parts)) else made.assign_attrs({PSEUDO: 1})
+    if together and not any(map(is_pseudo, parts)):
+        return made
+    recordings = np.array([each for at, part in enumerate(parts) for each in _recordings(part, at, len(parts), names)])
+    return made.assign_coords({RECORDING: ("neuroid", recordings)}).assign_attrs({PSEUDO: 1})
 
 
-def same_presentations(*assemblies: xr.DataArray) -> bool:
+def same_presentations(*assemblies: Responses) -> bool:
     """Whether assemblies are parts of one recording: the same showings of the same stimuli.
 
     True only if the data themselves say so: each has the coordinate ``session`` and one of `IDENTITIES` (an id or the
@@ -88,11 +103,11 @@ def same_presentations(*assemblies: xr.DataArray) -> bool:
     same name and clock). Equal stimuli and counters of repetition are no evidence: every two sessions of an experiment
     have them.
     """
-    return _identity(assemblies) is not None
+    return _identity([assembly_of(each) for each in assemblies]) is not None
 
 
 def pseudo_population(
-    assemblies: xr.DataArray | Sequence[xr.DataArray], n_repetitions: int | None = None, *, seed: int = 0
+    assemblies: Responses | Sequence[Responses], n_repetitions: int | None = None, *, seed: int = 0
 ) -> xr.DataArray:
     """Draw the repetitions of each neuroid and stimulus independently of all other neuroids.
 
@@ -103,8 +118,8 @@ def pseudo_population(
     n_repetitions : int, optional
         How many of each stimulus and neuroid, without replacement. Default: the least that any has.
     seed : int
-        Makes the draw, of each neuroid by its ``neuroid_id``: another order of neuroids, or more of them, draws the
-        same.
+        Makes the draw, of each neuroid by its ``neuroid_id``, with animal and session where neuroids have them: another
+        order of neuroids, or more of them, draws the same.
 
     Returns
     -------
@@ -115,13 +130,18 @@ def pseudo_population(
     Raises
     ------
     NeuralDataError
-        If a neuroid has fewer repetitions of a stimulus; the message names it.
+        If a neuroid has fewer repetitions of a stimulus (the message names it), or rows are averages.
 
     Notes
     -----
     A presentation of a neuroid is one where not all of its time bins are NaN. All its bins are drawn together.
     """
-    assembly = pool(assemblies) if isinstance(assemblies, Sequence) else assemblies
+    if n_repetitions is not None and not _is_whole(n_repetitions):
+        raise NeuralDataError(f"n_repetitions={n_repetitions!r}: it is a whole number, how many of each to draw")
+    parts = [in_order(each) for each in assemblies] if isinstance(assemblies, Sequence) else [in_order(assemblies)]
+    for each in parts:
+        require_trials(each, "a pseudo-population")
+    assembly = pool(parts) if isinstance(assemblies, Sequence) else parts[0]
     ids, cube = repetitions(assembly)
     names = [str(each) for each in assembly["neuroid_id"].values]
     there = ~np.isnan(cube).all(axis=tuple(range(3, cube.ndim)))  # (repetition, stimulus, neuroid)
@@ -130,20 +150,20 @@ def pseudo_population(
     _require_counts(counts, n, ids, names)
     sorted_ids = np.argsort(np.array(ids))  # the draw must not depend on which stimulus came first
     keys = np.empty(there.shape)
-    for at, name in enumerate(names):
-        keys[:, sorted_ids, at] = generator(seed, "pseudo_population", name).random(there.shape[:2])
+    for at, key in enumerate(neuroid_keys(assembly)):
+        keys[:, sorted_ids, at] = generator(seed, "pseudo_population", *key).random(there.shape[:2])
     drawn = np.argsort(np.where(there, keys, np.inf), axis=0)[:n]
     index = drawn.reshape(*drawn.shape, *[1] * (cube.ndim - 3))
     made = from_repetitions(np.take_along_axis(cube, index, axis=0), ids, like=assembly)
-    return made.assign_attrs({PSEUDO: 1})
+    return made.drop_vars(RECORDING, errors="ignore").assign_attrs({PSEUDO: 1})
 
 
-def require_simultaneous(assembly: xr.DataArray, what: str) -> None:
+def require_simultaneous(assembly: Responses, what: str) -> None:
     """Refuse data whose neuroids were not recorded together, for what needs the trials of two neuroids to be one.
 
     Parameters
     ----------
-    assembly : xarray.DataArray (presentation, neuroid[, time_bin])
+    assembly : xarray.DataArray (presentation, neuroid[, time_bin]), or NeuralData of one
     what : str
         What needs it, as the subject of the message: ``"the noise covariance"``.
 
@@ -153,11 +173,18 @@ def require_simultaneous(assembly: xr.DataArray, what: str) -> None:
         If the assembly is marked as a pseudo-population, or its neuroids are of several animals, or of several
         sessions (a coordinate of neuroids).
     """
+    assembly = assembly_of(assembly)
     require_assembly(assembly, what="the assembly")
-    if _is_pseudo(assembly):
+    if is_pseudo(assembly):
+        known = [each for each in unique_values(assembly, RECORDING) if each]
         raise NeuralDataError(
             f"{what} needs neuroids that were recorded together; this is a pseudo-population ({PSEUDO} = 1), whose "
-            "trials are paired by chance: take one session"
+            "trials are paired by chance: "
+            + (
+                f'take one recording, where(assembly, neuroids="{RECORDING} == {known[0]!r}")'
+                if known
+                else "take the data of one session as they were recorded"
+            )
         )
     for name in ("animal", "session"):
         values = unique_values(assembly, name)
@@ -169,10 +196,28 @@ def require_simultaneous(assembly: xr.DataArray, what: str) -> None:
             )
 
 
+def _parts(assemblies: Sequence[Responses]) -> list[xr.DataArray]:
+    """The assemblies to pool; one alone is a list of one."""
+    single = hasattr(assemblies, "coords") or hasattr(assemblies, "assembly")
+    return [assembly_of(each) for each in ([assemblies] if single else assemblies)]
+
+
+def _recordings(part: xr.DataArray, at: int, n_parts: int, names: Sequence[str] | None) -> list[str]:
+    """Name, for each neuroid of a part, the recording that it is of; "" where that is not known."""
+    n = part.sizes["neuroid"]
+    name = str(at) if names is None else str(names[at])
+    if not is_pseudo(part):
+        return [name] * n
+    if RECORDING not in part.coords:
+        return [""] * n
+    inner = np.broadcast_to(part[RECORDING].values, n).astype(str).tolist()
+    return inner if n_parts == 1 else [f"{name}/{each}" if each else "" for each in inner]
+
+
 def _identity(parts: Sequence[xr.DataArray]) -> str | None:
     """The coordinate by which assemblies are seen to hold the same presentations; None: they are not seen to."""
     animals = {each for part in parts for each in unique_values(part, "animal")}
-    if len(animals) > 1 or any(_is_pseudo(part) or "session" not in part.coords for part in parts):
+    if len(animals) > 1 or any(is_pseudo(part) or "session" not in part.coords for part in parts):
         return None
     for name in IDENTITIES:
         if not all(name in part.coords and part[name].dims == ("presentation",) for part in parts):
@@ -189,8 +234,8 @@ def _all_stimuli(parts: list[xr.DataArray]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each for part in parts for each in unique_values(part, "stimulus_id")))
 
 
-def _is_pseudo(assembly: xr.DataArray) -> bool:
-    return bool(int(assembly.attrs.get(PSEUDO, 0)))
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _require_counts(counts: np.ndarray, n: int, ids: Sequence[str], names: Sequence[str]) -> None:

@@ -10,21 +10,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netphys.errors import NeuralDataError, StimulusError, near
-from netphys.neural.assemblies import unique_values
+from netphys.neural.assemblies import assembly_of, unique_values, unmarked
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-__all__ = ["coordinates_of", "rows_where", "select", "where"]
+    from netphys.neural.assemblies import Responses
+
+__all__ = ["coordinates_of", "rows_showing", "rows_where", "select", "where"]
 
 
-def where(assembly: xr.DataArray, *, presentations: str | None = None, neuroids: str | None = None) -> xr.DataArray:
+def where(assembly: Responses, *, presentations: str | None = None, neuroids: str | None = None) -> xr.DataArray:
     """Keep the presentations, or neuroids, whose coordinates meet a condition.
 
     Parameters
     ----------
-    assembly : xarray.DataArray (presentation, neuroid[, time_bin]), or (presentation, choice)
+    assembly : xarray.DataArray (presentation, neuroid[, time_bin]) or (presentation, choice), or NeuralData of one
     presentations : str, optional
         A condition on coordinates of presentations, as ``"variation == 3 and object_name != 'face'"``: the language of
         :meth:`netphys.StimulusSet.where` (columns, values and comparisons; nothing is called).
@@ -35,6 +37,7 @@ def where(assembly: xr.DataArray, *, presentations: str | None = None, neuroids:
     -------
     xarray.DataArray
         In the order of the data, with all coordinates and attributes. A coordinate without a dim holds for all.
+        ``pseudo_population`` is gone where one recording of a pool is left.
 
     Raises
     ------
@@ -50,14 +53,15 @@ def where(assembly: xr.DataArray, *, presentations: str | None = None, neuroids:
     >>> where(both, presentations="stimulus_id == 'b'", neuroids="region == 'IT'").item()
     4.0
     """
+    chosen = assembly_of(assembly)
     for dim, condition in (("presentation", presentations), ("neuroid", neuroids)):
         if condition is not None:
-            assembly = assembly.isel({dim: rows_where(assembly, dim, condition)})
-    return assembly
+            chosen = chosen.isel({dim: rows_where(chosen, dim, condition)})
+    return unmarked(chosen)
 
 
 def select(
-    assembly: xr.DataArray,
+    assembly: Responses,
     *,
     stimuli: Any = None,
     neuroids: str | Iterable[Any] | None = None,
@@ -69,7 +73,7 @@ def select(
 
     Parameters
     ----------
-    assembly : xarray.DataArray (presentation, neuroid[, time_bin])
+    assembly : xarray.DataArray (presentation, neuroid[, time_bin]), or NeuralData of one
     stimuli : StimulusSet, str or iterable of str, optional
         Values of ``stimulus_id``.
     neuroids, regions, animals, sessions : str or iterable of str, optional
@@ -79,13 +83,15 @@ def select(
     Returns
     -------
     xarray.DataArray
-        In the order of the data, not of the lists (:func:`netphys.neural.match` can order).
+        In the order of the data, not of the lists (:func:`netphys.neural.match` can order). ``pseudo_population`` is
+        gone where one recording of a pool is left.
 
     Raises
     ------
     NeuralDataError
         If a value is not there (near ones are named), or nothing has all that was asked.
     """
+    assembly = assembly_of(assembly)
     asked: Mapping[str, Any] = {
         "stimulus_id": getattr(stimuli, "ids", stimuli),
         "neuroid_id": neuroids,
@@ -104,7 +110,7 @@ def select(
     if empty is not None:
         said = ", ".join(f"{name} {_short(value)}" for name, value in asked.items() if value is not None)
         raise NeuralDataError(f"no {empty} has all that was asked ({said})")
-    return assembly.isel({dim: np.flatnonzero(rows) for dim, rows in kept.items()})
+    return unmarked(assembly.isel({dim: np.flatnonzero(rows) for dim, rows in kept.items()}))
 
 
 def coordinates_of(assembly: xr.DataArray, dim: str) -> pd.DataFrame:
@@ -132,6 +138,35 @@ def coordinates_of(assembly: xr.DataArray, dim: str) -> pd.DataFrame:
         if each.dims in ((), (dim,)) and not (name == dim and levels > 1)
     }
     return pd.DataFrame(columns, index=range(n))
+
+
+def rows_showing(assembly: xr.DataArray, stimuli: Any, *, what: str) -> np.ndarray:
+    """A mask of the presentations of some stimuli, bool (presentation,).
+
+    Parameters
+    ----------
+    assembly : xarray.DataArray (presentation, ...)
+    stimuli : StimulusSet, str or iterable of str
+    what : str
+        What messages call the list: ``"of="``.
+
+    Raises
+    ------
+    NeuralDataError
+        If a stimulus was never shown, or the list is empty.
+    """
+    listed = getattr(stimuli, "ids", stimuli)
+    wanted = dict.fromkeys(str(each) for each in ([listed] if isinstance(listed, str) else listed))
+    shown = np.array([str(each) for each in assembly["stimulus_id"].values.tolist()])
+    there = set(shown.tolist())
+    unknown = [each for each in wanted if each not in there]
+    if not wanted:
+        raise NeuralDataError(f"{what}: no stimulus is named")
+    if unknown:
+        more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
+        hint = near(unknown[0], sorted(there))
+        raise NeuralDataError(f"{what}: the assembly has no stimulus {unknown[0]!r}{more}{hint}")
+    return np.isin(shown, list(wanted))
 
 
 def rows_where(assembly: xr.DataArray, dim: str, condition: str) -> np.ndarray:
@@ -184,6 +219,8 @@ def _having(assembly: xr.DataArray, coordinate: str, wanted: list[Any]) -> tuple
         raise NeuralDataError(f"{coordinate} lies on {' x '.join(map(str, held.dims))}; one can select by one dim only")
     if held.ndim == 0:
         return None, np.array([True])
+    if coordinate in ("region", "animal") and "neuroid" in assembly.dims and held.dims != ("neuroid",):
+        raise NeuralDataError(f"{coordinate} lies on {held.dims[0]}s; where(assembly, ...) chooses among those by it")
     return str(held.dims[0]), np.isin(held.values.astype(str), texts)
 
 

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from netphys.errors import NeuralDataError, near
-from netphys.neural.assemblies import DIMS, first_presentations, require_assembly
-from netphys.neural.operations.selecting import rows_where
+from netphys.neural.assemblies import DIMS, assembly_of, first_presentations, require_assembly
+from netphys.neural.operations.selecting import rows_showing, rows_where
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from netphys.neural.assemblies import Responses
 
 __all__ = ["z_score"]
 
 
 def z_score(
-    assembly: xr.DataArray,
+    assembly: Responses,
     *,
     by: str | None = "session",
     of: Any = None,
@@ -36,7 +38,7 @@ def z_score(
 
     Parameters
     ----------
-    assembly : xarray.DataArray (presentation, neuroid[, time_bin])
+    assembly : xarray.DataArray (presentation, neuroid[, time_bin]), or NeuralData of one
         NaN: no presentation; left out of the statistics, and NaN in the result.
     by : str, optional
         A coordinate of presentations whose values part them (``"session"``, ``"block"``), or one of neuroids, or one
@@ -61,7 +63,8 @@ def z_score(
     Raises
     ------
     NeuralDataError
-        If there is no such coordinate, or a session has no presentation that gives statistics.
+        If there is no such coordinate, a stimulus of `of` was never shown, or a session has no presentation that gives
+        statistics.
 
     Examples
     --------
@@ -72,6 +75,7 @@ def z_score(
     >>> z_score(drifting).values.ravel().tolist()
     [-1.0, 1.0, -1.0, 1.0]
     """
+    assembly = assembly_of(assembly)
     require_assembly(assembly, what="the assembly")
     if bins not in ("each", "together"):
         raise NeuralDataError(f"bins {bins!r} is neither 'each' nor 'together'")
@@ -82,7 +86,7 @@ def z_score(
     out = np.full(values.shape, np.nan)
     constant: list[np.ndarray] = []
     for session, rows in _sessions(ordered, by):
-        base = np.flatnonzero(rows & giving)
+        base = rows[giving[rows]]
         if not base.size:
             raise NeuralDataError(
                 f"{by} {session!r} has no presentation that meets of= and where=, so it has no mean and deviation; "
@@ -97,7 +101,7 @@ def z_score(
 
 
 def _sessions(ordered: xr.DataArray, by: str | None) -> Iterable[tuple[str, np.ndarray]]:
-    """Each session's name, and a mask of its presentations."""
+    """Each session's name, and its presentations."""
     n = ordered.sizes["presentation"]
     if by is not None and by not in ordered.coords:
         raise NeuralDataError(
@@ -105,13 +109,13 @@ def _sessions(ordered: xr.DataArray, by: str | None) -> Iterable[tuple[str, np.n
             "presentations as one session"
         )
     if by is None or "presentation" not in ordered[by].dims:
-        yield "all", np.ones(n, dtype=bool)
+        yield "all", np.arange(n)
         return
     if ordered[by].ndim > 1:
         raise NeuralDataError(f"{by} lies on {' x '.join(map(str, ordered[by].dims))}; sessions are of presentations")
     names, codes = first_presentations(ordered[by].values)
-    for code, name in enumerate(names):
-        yield name, codes == code
+    rows = np.argsort(codes, kind="stable")
+    yield from zip(names, np.split(rows, np.searchsorted(codes[rows], np.arange(1, len(names)))))
 
 
 def _giving(ordered: xr.DataArray, of: Any, where: str | None) -> np.ndarray:
@@ -121,13 +125,7 @@ def _giving(ordered: xr.DataArray, of: Any, where: str | None) -> np.ndarray:
         giving[:] = False
         giving[rows_where(ordered, "presentation", where)] = True
     if of is not None:
-        listed = getattr(of, "ids", of)
-        wanted = {str(each) for each in ([listed] if isinstance(listed, str) else listed)}
-        shown = ordered["stimulus_id"].values.astype(str)
-        unknown = sorted(wanted - set(shown.tolist()))
-        if unknown and len(unknown) == len(wanted):
-            raise NeuralDataError(f"no stimulus of of= was shown: {unknown[0]!r}{near(unknown[0], shown.tolist())}")
-        giving &= np.isin(shown, list(wanted))
+        giving &= rows_showing(ordered, of, what="of=")
     return giving
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netphys.errors import NeuralDataError
-from netphys.neural.assemblies import DIMS, first_presentations, require_assembly, unique_values
-from netphys.neural.operations.averaging import columns_that_differ, counts_of, fewest_dims, in_order, repetitions
+from netphys.neural.assemblies import DIMS, behind_identity, first_presentations, require_assembly, unique_values
+from netphys.neural.operations.averaging import columns_that_differ, counts_of, cube_of, fewest_dims, in_order
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -118,8 +118,8 @@ def _by_counter(parts: list[xr.DataArray], ids: Sequence[str]) -> tuple[np.ndarr
 
 def _cube(part: xr.DataArray, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Responses, and counts, of the stimuli wanted: (repetition, stimulus, neuroid[, time_bin])."""
-    own, cube = repetitions(part)
-    _, counts = repetitions(part.copy(data=counts_of(part)))
+    own, cube = cube_of(part)
+    _, counts = cube_of(part.copy(data=counts_of(part)))
     place = {each: at for at, each in enumerate(own)}
     at = np.array([place.get(each, -1) for each in ids])
     missing = at < 0
@@ -228,11 +228,8 @@ def _unique_ids(columns: dict[str, np.ndarray], parts: list[xr.DataArray], names
         named = np.repeat(np.array([str(each) for each in names]), [part.sizes["neuroid"] for part in parts])
         ids = _behind([named], ids)
     elif not _unique(ids):
-        for prefix in (("animal",), ("session",), ("animal", "session")):
-            held = [columns[each].astype(str) for each in prefix if each in columns]
-            if len(held) == len(prefix) and all((each != "").all() for each in held) and _unique(_behind(held, ids)):
-                ids = _behind(held, ids)
-                break
+        alone = behind_identity(ids, columns)
+        ids = ids if alone is None else alone
     if not _unique(ids):
         twice = [each for each, count in Counter(ids.tolist()).items() if count > 1]
         raise NeuralDataError(

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from netphys.errors import NeuralDataError
-from netphys.neural.assemblies import PSEUDO, first_presentations, unique_values
+from netphys.neural.assemblies import PSEUDO, RECORDING, first_presentations, is_pseudo, subjects_of, unique_values
 from netphys.neural.operations.averaging import counts_of, fewest_dims, in_order, turns_of
 from netphys.neural.operations.side_by_side import filled, require_alike, shared_attributes
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from netphys.neural.assemblies import Responses
 
 __all__ = ["stack_sessions"]
 
@@ -26,7 +28,7 @@ _OWN = ("presentation", "neuroid", "neuroid_id", "n_repetitions", "time_bin_star
 
 
 def stack_sessions(
-    assemblies: Sequence[xr.DataArray],
+    assemblies: Sequence[Responses],
     *,
     neuroids: Literal["common", "all"] = "common",
     names: Sequence[str] | None = None,
@@ -35,7 +37,7 @@ def stack_sessions(
 
     Parameters
     ----------
-    assemblies : sequence of xarray.DataArray (presentation, neuroid[, time_bin])
+    assemblies : sequence of xarray.DataArray (presentation, neuroid[, time_bin]), or NeuralData of them
         Of one unit, the same time bins and the same animals; neuroids are joined by ``neuroid_id``, whatever their
         order.
     neuroids : {"common", "all"}
@@ -60,7 +62,8 @@ def stack_sessions(
 
     if neuroids not in ("common", "all"):
         raise NeuralDataError(f"neuroids {neuroids!r} is neither 'common' nor 'all'")
-    parts = [in_order(each) for each in assemblies]
+    single = hasattr(assemblies, "coords") or hasattr(assemblies, "assembly")
+    parts = [in_order(each) for each in ([assemblies] if single else assemblies)]
     if not parts:
         raise NeuralDataError("stack_sessions needs at least one assembly")
     require_alike(parts)
@@ -79,13 +82,16 @@ def stack_sessions(
     made = made.assign_coords({name: (each.dims, each.values) for name, each in times.items()})
     if any("n_repetitions" in part.coords for part in parts):
         made = made.assign_coords(n_repetitions=fewest_dims(counts, tuple(map(str, made.dims))))
-    return made.assign_attrs({PSEUDO: 1}) if any(part.attrs.get(PSEUDO) for part in parts) else made
+    marked = [part for part in parts if is_pseudo(part)]
+    if any(RECORDING not in part.coords for part in marked):  # nothing is known of that part
+        made = made.drop_vars(RECORDING, errors="ignore")
+    return made.assign_attrs({PSEUDO: 1}) if marked else made
 
 
 def _neuroids(parts: Sequence[xr.DataArray], neuroids: str) -> list[str]:
     """Ids of the neuroids of the result, after seeing that animals and ids are those of one population."""
     listed = [[str(each) for each in part["neuroid_id"].values] for part in parts]
-    animals = [unique_values(part, "animal") for part in parts]
+    animals = [subjects_of(part) for part in parts]
     for number, names in enumerate(listed):
         if len(set(names)) < len(names):
             twice = next(each for each in names if names.count(each) > 1)

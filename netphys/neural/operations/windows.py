@@ -13,24 +13,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netphys.errors import NeuralDataError, near
-from netphys.neural.assemblies import BEHAVIOUR_DIMS, DIMS, require_assembly
+from netphys.neural.assemblies import BEHAVIOUR_DIMS, DIMS, assembly_of, require_assembly
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from netphys.neural.assemblies import Responses
 
 __all__ = ["COUNT", "RATE", "binned_as", "in_unit", "rebin", "sliding_windows", "window"]
 
 COUNT, RATE = "spikes", "spikes/s"
 _UNITS = {"count": COUNT, "rate": RATE}
-_SAME = 1e-6  # ms: edges nearer than a nanosecond are one edge; they come as float32 and as sums of 0.1
+_SAME = 1e-6  # ms: edges nearer than a nanosecond are one edge; they come as sums of 0.1
+_CLOSE = 1e-3  # of the narrowest bin: edges nearer than that are one edge
+_MOST_BINS = 100_000
+_UNSAID = (
+    "the assembly does not say whether its numbers are counts or rates: say values=count or values=rate (in Python, "
+    'assembly.attrs["unit"] = "spikes" or "spikes/s")'
+)
 
 
-def window(assembly: xr.DataArray, start: float, stop: float, *, unit: str | None = None) -> xr.DataArray:
+def window(assembly: Responses, start: float, stop: float, *, unit: str | None = None) -> xr.DataArray:
     """Take one value of each presentation and neuroid: what happened in ``[start, stop)``.
 
     Parameters
     ----------
-    assembly : xarray.DataArray (presentation, neuroid, time_bin)
+    assembly : xarray.DataArray (presentation, neuroid, time_bin), or NeuralData of one
         Coordinates ``time_bin_start``, ``time_bin_end`` in ms from stimulus onset; attribute ``unit``.
     start, stop : float
         ms from stimulus onset; edges of bins.
@@ -46,8 +54,12 @@ def window(assembly: xr.DataArray, start: float, stop: float, *, unit: str | Non
     Raises
     ------
     NeuralDataError
-        If the bins do not fill the window exactly (the message says which edges would), if there are none, or if the
-        assembly does not say what it counts.
+        If the bins do not fill the window (the message says which edges would), if there are none, or if the assembly
+        does not say its unit: neither a sum nor a mean can be taken (one bin of it as it is can).
+
+    Notes
+    -----
+    Edges that differ by less than a thousandth of the narrowest bin, or by what float32 cannot tell, are one edge.
 
     Examples
     --------
@@ -62,7 +74,7 @@ def window(assembly: xr.DataArray, start: float, stop: float, *, unit: str | Non
     return _cut(assembly, [(start, stop)], unit)
 
 
-def rebin(assembly: xr.DataArray, edges: Sequence[float] | np.ndarray, *, unit: str | None = None) -> xr.DataArray:
+def rebin(assembly: Responses, edges: Sequence[float] | np.ndarray, *, unit: str | None = None) -> xr.DataArray:
     """Take wider bins, one beside the other.
 
     Parameters
@@ -85,7 +97,7 @@ def rebin(assembly: xr.DataArray, edges: Sequence[float] | np.ndarray, *, unit: 
 
 
 def sliding_windows(
-    assembly: xr.DataArray,
+    assembly: Responses,
     start: float,
     stop: float,
     width: float,
@@ -116,43 +128,50 @@ def sliding_windows(
             f"windows of {width:g} ms at steps of {step:g} do not fit into {start:g} to {stop:g} ms; "
             "width and step are above 0, and stop - start is at least one width"
         )
-    n = int(np.floor((stop - start - width + _SAME) / step)) + 1
+    steps = (stop - start - width + _SAME) / step
+    if not steps < _MOST_BINS:
+        raise NeuralDataError(
+            f"windows from {start:g} to {stop:g} ms at steps of {step:g} are more than {_MOST_BINS}; take a wider step"
+        )
+    n = int(np.floor(steps)) + 1
     return _cut(assembly, [(start + k * step, start + k * step + width) for k in range(n)], unit)
 
 
-def in_unit(assembly: xr.DataArray, unit: str) -> xr.DataArray:
+def in_unit(assembly: Responses, unit: str) -> xr.DataArray:
     """Turn counts into rates or back, by the width of each time bin.
 
     Parameters
     ----------
-    assembly : xarray.DataArray (presentation, neuroid[, time_bin])
-        One that does not say its ``unit`` is taken to be in `unit` already, on the user's word; whole numbers, which
-        are counts, are not taken for rates.
+    assembly : xarray.DataArray (presentation, neuroid[, time_bin]), or NeuralData of one
     unit : {"count", "rate"}
         Spikes, or spikes/s.
 
     Raises
     ------
     NeuralDataError
-        If the bins are not known, or the unit is another one.
+        If the bins are not known, the assembly does not say its unit, or it is another one.
     """
+    assembly = assembly_of(assembly)
     held = _held_unit(assembly, unit)
+    if not held:
+        raise NeuralDataError(_UNSAID)
     wanted = _UNITS[unit]
     if held == wanted:
-        return assembly.assign_attrs(unit=wanted)
+        return assembly
     starts, stops = _times(assembly)
     values = _converted(_in_order(assembly).values, stops - starts, held, wanted)
     return _in_order(assembly).copy(data=values).assign_attrs(unit=wanted)
 
 
 def binned_as(
-    assembly: xr.DataArray,
+    assembly: Responses,
     *,
     window: tuple[float, float] | None = None,
     bins: tuple[float, float, float] | None = None,
     unit: str | None = None,
+    values: str | None = None,
 ) -> xr.DataArray:
-    """Do what an address says of time: ``window=START,STOP``, ``bins=START:STOP:WIDTH``, ``unit=``.
+    """Do what an address says of time: ``values=``, ``window=START,STOP``, ``bins=START:STOP:WIDTH``, ``unit=``.
 
     Parameters
     ----------
@@ -162,13 +181,16 @@ def binned_as(
     bins : (float, float, float), optional
         Several: counts become rates, so that widths can differ between data sets.
     unit : {"count", "rate"}, optional
-        Wins over these defaults. Data that are rates stay rates unless it says ``"count"``.
+        What the result is; wins over these defaults. Data that are rates stay rates unless it says ``"count"``.
+    values : {"count", "rate"}, optional
+        What the numbers are, where the assembly does not say it.
 
     Raises
     ------
     NeuralDataError
-        As :func:`window`; for `window` and `bins` together.
+        As :func:`window`; for `window` and `bins` together; if `values` contradicts the assembly.
     """
+    assembly = _said_to_be(assembly_of(assembly), values)
     if window is not None and bins is not None:
         raise NeuralDataError("window is one value a presentation, bins are several; say one of them")
     if window is not None:
@@ -181,17 +203,37 @@ def binned_as(
     return assembly if unit is None else in_unit(assembly, unit)
 
 
-def _cut(assembly: xr.DataArray, spans: list[tuple[float, float]], unit: str | None) -> xr.DataArray:
+def _said_to_be(assembly: xr.DataArray, values: str | None) -> xr.DataArray:
+    """Set the unit that the user says the numbers have, unless the assembly has another one."""
+    if values is None:
+        return assembly
+    if values not in _UNITS:
+        raise NeuralDataError(f"values {values!r} is neither 'count' (spikes) nor 'rate' (spikes/s)")
+    held, said = assembly.attrs.get("unit"), _UNITS[values]
+    if isinstance(held, str) and held and held != said:
+        raise NeuralDataError(
+            f"values={values} says that the numbers are {said}, but the assembly says {held}: leave values= out; "
+            "unit= says what they are to become"
+        )
+    return assembly.assign_attrs(unit=said)
+
+
+def _cut(assembly: Responses, spans: list[tuple[float, float]], unit: str | None) -> xr.DataArray:
     """Cut spans of time out of an assembly, each a bin of the result."""
     for start, stop in spans:
         if not (np.isfinite(start) and np.isfinite(stop) and start < stop):
             raise NeuralDataError(f"a window has its start before its stop, in ms; not {start:g} to {stop:g}")
+    assembly = assembly_of(assembly)
     starts, stops = _times(assembly)
     held = _held_unit(assembly, unit)
     ordered = _in_order(assembly)
     values = ordered.values if "time_bin" in ordered.dims else ordered.values[..., None]
     order = np.lexsort((stops, starts))
-    pieces = [_summed(values, starts, stops, _filling(starts, stops, order, span), held) for span in spans]
+    same = _tolerance(starts, stops)
+    filling = [_filling(starts, stops, order, span, same) for span in spans]
+    if not held and (unit is not None or max(map(len, filling)) > 1):
+        raise NeuralDataError(_UNSAID)
+    pieces = [_summed(values, starts, stops, chosen, held) for chosen in filling]
     result = np.stack(pieces, axis=-1)
     widths = np.array([stop - start for start, stop in spans])
     wanted = held if unit is None else _UNITS[unit]
@@ -226,65 +268,64 @@ def _times(assembly: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _held_unit(assembly: xr.DataArray, unit: str | None) -> str:
-    """The unit of the numbers; where the assembly does not say it, what the user says they are."""
+    """The unit of the numbers; "" where the assembly does not say it."""
     if unit is not None and unit not in _UNITS:
         raise NeuralDataError(f"unit {unit!r} is neither 'count' (spikes) nor 'rate' (spikes/s)")
     held = assembly.attrs.get("unit")
-    if isinstance(held, str) and held:
-        if unit is not None and held not in _UNITS.values():
-            raise NeuralDataError(
-                f"the assembly is in {held!r}, neither spikes nor spikes/s; it cannot be made a {unit}: leave unit out"
-            )
-        return held
-    if unit is None:
+    if not isinstance(held, str) or not held:
+        return ""
+    if unit is not None and held not in _UNITS.values():
         raise NeuralDataError(
-            "the assembly does not say whether its numbers are counts (summed over time) or rates (averaged); "
-            "set assembly.attrs['unit'] to 'spikes' or 'spikes/s', or say by unit= (count, rate) what they are"
+            f"the assembly is in {held!r}, neither spikes nor spikes/s; it cannot be made a {unit}: leave unit out"
         )
-    if unit == "rate" and assembly.dtype.kind in "iub":
-        raise NeuralDataError(
-            f"the assembly does not say its unit and holds whole numbers ({assembly.dtype}), which are counts; "
-            "say unit=count, or set assembly.attrs['unit'] to 'spikes/s' if they are rates, to 'spikes' to convert"
-        )
-    return _UNITS[unit]
+    return held
 
 
-def _filling(starts: np.ndarray, stops: np.ndarray, order: np.ndarray, span: tuple[float, float]) -> np.ndarray:
+def _tolerance(starts: np.ndarray, stops: np.ndarray) -> float:
+    """How near two edges are one, in ms: files hold edges as float32, which is coarser than what the user writes."""
+    narrowest = float((stops - starts).min())
+    largest = np.float32(max(np.abs(starts).max(), np.abs(stops).max()))
+    return max(_SAME, _CLOSE * narrowest, min(float(np.spacing(largest)), narrowest / 4))
+
+
+def _filling(
+    starts: np.ndarray, stops: np.ndarray, order: np.ndarray, span: tuple[float, float], same: float
+) -> np.ndarray:
     """Positions of the bins that fill a span exactly, in the order of time."""
     start, stop = span
-    exact = np.flatnonzero((np.abs(starts - start) < _SAME) & (np.abs(stops - stop) < _SAME))
+    exact = np.flatnonzero((np.abs(starts - start) < same) & (np.abs(stops - stop) < same))
     if exact.size == 1:
         return exact
-    touched = order[(starts[order] < stop - _SAME) & (stops[order] > start + _SAME)]
+    touched = order[(starts[order] < stop - same) & (stops[order] > start + same)]
     said = f"the window {start:g} to {stop:g} ms"
     if not touched.size:
         raise NeuralDataError(f"{said} holds no time bin; they reach from {starts.min():g} to {stops.max():g} ms")
     first, last = starts[touched], stops[touched]
-    if first.min() < start - _SAME or last.max() > stop + _SAME:
-        raise NeuralDataError(f"{said} cuts through time bins; {_right_edges(starts, stops, span)}")
-    if first.min() > start + _SAME or last.max() < stop - _SAME:
+    if first.min() < start - same or last.max() > stop + same:
+        raise NeuralDataError(f"{said} cuts through time bins; {_right_edges(starts, stops, span, same)}")
+    if first.min() > start + same or last.max() < stop - same:
         raise NeuralDataError(
             f"{said} is not filled: its time bins reach from {first.min():g} to {last.max():g} ms; "
-            f"{_right_edges(starts, stops, span)}"
+            f"{_right_edges(starts, stops, span, same)}"
         )
     seams = first[1:] - last[:-1]
-    if (seams < -_SAME).any():
+    if (seams < -same).any():
         at = int(np.argmin(seams))
         raise NeuralDataError(
             f"{said} holds time bins that overlap ({first[at]:g} to {last[at]:g} and {first[at + 1]:g} to "
             f"{last[at + 1]:g} ms), whose spikes would count twice; choose bins side by side by isel(time_bin=...)"
         )
-    if (seams > _SAME).any():
+    if (seams > same).any():
         at = int(np.argmax(seams))
         raise NeuralDataError(f"{said} has a gap: no time bin from {last[at]:g} to {first[at + 1]:g} ms")
     return touched
 
 
-def _right_edges(starts: np.ndarray, stops: np.ndarray, span: tuple[float, float]) -> str:
+def _right_edges(starts: np.ndarray, stops: np.ndarray, span: tuple[float, float], same: float) -> str:
     """Say which edges would be right: of each end that is no edge, the ones beside it."""
     said = []
     for word, value, edges in (("start", span[0], starts), ("stop", span[1], stops)):
-        if (np.abs(edges - value) < _SAME).any():
+        if (np.abs(edges - value) < same).any():
             continue
         beside = [edges[edges < value].max(initial=-np.inf), edges[edges > value].min(initial=np.inf)]
         said.append(f"{word} {' or '.join(f'{each:g}' for each in beside if np.isfinite(each))}")
@@ -294,6 +335,8 @@ def _right_edges(starts: np.ndarray, stops: np.ndarray, span: tuple[float, float
 def _summed(values: np.ndarray, starts: np.ndarray, stops: np.ndarray, chosen: np.ndarray, held: str) -> np.ndarray:
     """Sum counts, average everything else by the width of the bins; NaN stays NaN."""
     part = values[..., chosen]
+    if not held:
+        return part[..., 0]  # one bin, as it is
     if held != COUNT:
         widths = (stops - starts)[chosen]
         return np.matmul(part.astype(np.float64), widths / widths.sum())
@@ -324,7 +367,7 @@ def _with_bins(ordered: xr.DataArray, values: np.ndarray, spans: list[tuple[floa
     edges = np.array(spans)
     if (edges == np.round(edges)).all():
         edges = edges.astype(np.int64)
-    attrs = {**ordered.attrs, "unit": unit}
+    attrs = {**ordered.attrs, "unit": unit} if unit else dict(ordered.attrs)
     if len(spans) == 1:
         made = xr.DataArray(values[..., 0], dims=bare.dims, coords=bare.coords, attrs=attrs, name=ordered.name)
         return made.assign_coords(time_bin_start=edges[0, 0], time_bin_end=edges[0, 1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from netphys.neural.data import NeuralData
     from netphys.neural.quality.reliability import Reliability
 
-__all__ = ["agreement", "new_axes", "panels"]
+__all__ = ["agreement", "choice_shares", "new_axes", "panels"]
 
 _GREY = "#595959"
+_NEVER = "#D9D9D9"  # what was not measured, or never offered
+_CHOICES, _STIMULI, _LETTERS = 24, 12, 16  # names that fit beside a map, and letters of one
 _LIMIT = 2.5  # standard deviations at which the colours of responses end: 1 % of a normal distribution is beyond
 
 
@@ -90,6 +92,9 @@ def _rdm(data: NeuralData, ax: Axes) -> Axes:
     ax.set(xlabel="stimulus", ylabel="stimulus", xticks=[0, n - 1], yticks=[0, n - 1])
     ax.set_xticklabels(["1", str(n)])
     ax.set_yticklabels(["1", str(n)])
+    if n <= _STIMULI:
+        _named(ax, "x", data.stimulus_ids)
+        _named(ax, "y", data.stimulus_ids)
     return ax
 
 
@@ -131,9 +136,12 @@ def _responses(assembly: xr.DataArray, ax: Axes) -> Axes:
     image = ax.imshow(
         scaled.T, cmap="RdBu_r", vmin=-_LIMIT, vmax=_LIMIT, aspect="auto", interpolation="nearest", rasterized=True
     )
-    image.cmap.set_bad("#BFBFBF")
+    ax.set_facecolor(_NEVER)
     bar = ax.figure.colorbar(image, ax=ax, extend="both")
     bar.set_label("response (sd of the neuroid)")
+    ids, _ = first_presentations(assembly["stimulus_id"].values)
+    if len(ids) <= _STIMULI:
+        _named(ax, "x", ids)
     ax.set(xlabel="stimulus", ylabel="neuroid")
     return ax
 
@@ -172,24 +180,63 @@ def _time_course(assembly: xr.DataArray, ax: Axes) -> Axes:
     if n > 1 and bins > 1:
         own = each - np.nanmean(each, axis=1, keepdims=True)
         error = np.nanstd(own, axis=0, ddof=1) / np.sqrt(n) * np.sqrt(bins / (bins - 1))
-        ax.fill_between(centres, mean - error, mean + error, color=COLOURS[0], alpha=0.25, linewidth=0)
-    ax.plot(centres, mean, color=COLOURS[0], linewidth=1.3)
+        said = "± s.e. over neuroids\n(each less its own mean)"
+        ax.fill_between(centres, mean - error, mean + error, color=COLOURS[0], alpha=0.25, linewidth=0, label=said)
+    ax.plot(centres, mean, color=COLOURS[0], linewidth=1.3, label="mean")
+    ax.legend(frameon=False, fontsize="small")
     ax.axvline(0.0, color=_GREY, linewidth=0.8, linestyle="--")
     return _bare(ax, "time from onset (ms)", f"response ({assembly.attrs.get('unit', 'as in the file')})")
 
 
 def _choices(assembly: xr.DataArray, ax: Axes) -> Axes:
-    """Draw the mean of each choice over the presentations of each stimulus, stimuli by their likeliest choice."""
-    ids, codes = first_presentations(assembly["stimulus_id"].values)
-    sums = np.zeros((len(ids), assembly.sizes["choice"]))
-    np.add.at(sums, codes, assembly.transpose("presentation", "choice").values)
-    means = sums / np.bincount(codes)[:, None]
+    """Draw the share of each choice, of the trials in which it was offered, stimuli by their likeliest choice."""
+    names, shares = choice_shares(assembly)
+    shown = np.nan_to_num(shares, nan=-1.0)
+    order = np.argsort(shown.argmax(axis=1), kind="stable")
+    top = max(float(shown.max()), 1e-12)
     image = ax.imshow(
-        means[np.argsort(means.argmax(axis=1), kind="stable")], aspect="auto", cmap="magma_r", interpolation="nearest"
+        shares[order], aspect="auto", cmap="viridis", vmin=0, vmax=top, interpolation="nearest", rasterized=True
     )
-    ax.figure.colorbar(image, ax=ax).set_label("share of choices")
+    ax.set_facecolor(_NEVER)  # never offered
+    ax.figure.colorbar(image, ax=ax).set_label(
+        "share of trials" + (", of those that offered it\n(grey: never)" if np.isnan(shares).any() else "")
+    )
+    choices = [str(each) for each in assembly["choice"].values]
+    _named(ax, "x", choices)
+    _named(ax, "y", [names[at] for at in order])
     ax.set(xlabel="choice", ylabel="stimulus, by its likeliest choice")
     return ax
+
+
+def choice_shares(assembly: xr.DataArray) -> tuple[tuple[str, ...], Float[np.ndarray, "stimulus choice"]]:
+    """Share of each choice over the trials of a stimulus that offered it; NaN: none did, or it was not measured.
+
+    Parameters
+    ----------
+    assembly : xarray.DataArray (presentation, choice)
+        NaN where a choice was not offered.
+    """
+    ids, codes = first_presentations(assembly["stimulus_id"].values)
+    values = assembly.transpose("presentation", "choice").values.astype(np.float64)
+    offered = np.isfinite(values)
+    sums, trials = np.zeros((2, len(ids), values.shape[1]))
+    np.add.at(sums, codes, np.where(offered, values, 0.0))
+    np.add.at(trials, codes, offered)
+    with np.errstate(invalid="ignore"):
+        return ids, np.where(trials > 0, sums / np.maximum(trials, 1), np.nan)
+
+
+def _named(ax: Axes, side: str, names: Sequence[str]) -> None:
+    """Write names along one side where they fit: of choices up to 24, of stimuli up to 12."""
+    if len(names) > (_CHOICES if side == "x" else _STIMULI):
+        return
+    short = [each if len(each) <= _LETTERS else f"{each[: _LETTERS - 1]}…" for each in names]
+    size = None if len(names) <= 8 else 6.0
+    if side == "x":
+        turned = len(names) > 6 or max(map(len, short)) > 5
+        ax.set_xticks(np.arange(len(names)), short, rotation=90 if turned else 0, fontsize=size)
+    else:
+        ax.set_yticks(np.arange(len(names)), short, fontsize=size)
 
 
 def _bare(ax: Axes, xlabel: str, ylabel: str) -> Axes:

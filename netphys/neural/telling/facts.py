@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     from netphys.neural.quality.reliability import Reliability
 
-__all__ = ["assembly_facts", "held_facts", "late_bins", "rdm_facts", "reliability_words"]
+__all__ = ["assembly_facts", "held_facts", "late_bins", "rdm_facts", "reliability_words", "title_of"]
 
 _SOME = 4  # names of many that are written out
+_LONG = 40  # letters of a name
 _OTHERS = 12  # further coordinates that are told
 _TOLD = {  # coordinates that have a line of their own
     *("stimulus_id", "repetition", "neuroid_id", "choice", "animal", "region", "subject", "session"),
@@ -84,6 +85,25 @@ def assembly_facts(data: NeuralData, assembly: xr.DataArray, repeats: np.ndarray
         "trials": _APART if assembly.attrs.get(PSEUDO) else "",
     }
     return {key: value for key, value in facts.items() if value}
+
+
+def title_of(data: NeuralData) -> str:
+    """Name, region, window of time and numbers, for the head of a figure."""
+    n = len(data.stimulus_ids)
+    told = [data.name if len(data.name) <= _LONG else f"{data.name[: _LONG - 1]}…", data.region]
+    if data.assembly is None:
+        return ", ".join([*filter(None, told), _many(len(data.subjects), "subject"), _many(n, "stimulus", "stimuli")])
+    assembly = data.assembly
+    if {"time_bin_start", "time_bin_end"} <= set(map(str, assembly.coords)):
+        told.append(f"{assembly['time_bin_start'].values.min():g} to {assembly['time_bin_end'].values.max():g} ms")
+    second = str(assembly.dims[1])
+    counts = [_many(assembly.sizes[second], second), _many(n, "stimulus", "stimuli")]
+    return ", ".join([*filter(None, told), *counts, _many(assembly.sizes["presentation"], "presentation")])
+
+
+def _many(n: int, one: str, several: str = "") -> str:
+    """Write a number and what it is of."""
+    return f"{n} {one if n == 1 else several or one + 's'}"
 
 
 def late_bins(assembly: xr.DataArray) -> xr.DataArray:

@@ -17,7 +17,7 @@ from netphys.neural.data import NeuralData
 from netphys.neural.files.options import SUFFIXES
 from netphys.neural.loading import load_neural
 from netphys.neural.telling.describing import describe_file, growing
-from netphys.neural.telling.facts import assembly_facts, held_facts, late_bins, rdm_facts, reliability_words
+from netphys.neural.telling.facts import assembly_facts, held_facts, late_bins, rdm_facts, reliability_words, title_of
 from netphys.neural.telling.suggesting import suggest
 
 if TYPE_CHECKING:
@@ -127,6 +127,13 @@ class Understanding:
         if self.data is None:
             raise NeuralDataError(f"there is nothing to draw: {self.problem}")
         return panels(self.data, self.reliability)
+
+    @property
+    def title(self) -> str:
+        """What a figure is of, in one line: the name, the region, the window of time, how many there are."""
+        if self.data is None:
+            return self.address
+        return title_of(self.data)
 
     @cached_property
     def _repeats(self) -> np.ndarray:
