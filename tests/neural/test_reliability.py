@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -10,7 +12,7 @@ from scipy.stats import f as f_distribution
 from scipy.stats import pearsonr
 
 from netphys.errors import NeuralDataError, OptionError
-from netphys.neural import simulate_cortex
+from netphys.neural import NeuralData, average, drop_unreliable, noise_corrected, simulate_cortex
 from netphys.neural.quality.reliability import reliability
 from netphys.neural.quality.split_halves import half_correlation, spearman_brown
 
@@ -332,3 +334,41 @@ def test_what_has_no_reliability():
         reliability(infinite)
     with pytest.raises(NeuralDataError, match=r"has no coordinate 'stimulus_id'"):
         reliability(drawn(np.full(5, 2), 1.0, 2, 0).drop_vars("stimulus_id"))
+
+
+def test_neural_data_are_taken_and_averages_refused():
+    cortex = simulate_cortex(
+        np.random.default_rng(0).normal(size=(20, 3)),
+        [f"s{at}" for at in range(20)],
+        region="IT",
+        n_subjects=1,
+        n_neuroids=4,
+        n_repetitions=6,
+    )
+    data = NeuralData(
+        "assembly", tuple(f"s{at}" for at in range(20)), ("subject1",), "IT", "it", "made", assembly=cortex
+    )
+    np.testing.assert_array_equal(reliability(data).rho, reliability(cortex).rho)
+    assert noise_corrected(0.4, reliability(data), of="r2").shape == (4,)
+    assert set(reliability(data).to_frame()["n_repetitions"]) == {6.0}
+    kept = drop_unreliable(data, at_least=-1.0, of=SimpleNamespace(ids=[f"s{at}" for at in range(10)]))
+    assert kept.sizes["neuroid"] == 4
+    with pytest.raises(NeuralDataError, match="reliability needs every presentation a row; .* means of up to 6"):
+        reliability(average(cortex))
+
+
+def test_of_two_presentations_every_split_is_another(monkeypatch):
+    """Control: before, ten shuffles were ten splits, however many were asked for."""
+    cortex = simulate_cortex(
+        np.random.default_rng(0).normal(size=(30, 3)),
+        [f"s{at}" for at in range(30)],
+        region="IT",
+        n_subjects=1,
+        n_neuroids=5,
+        n_repetitions=2,
+        noise=3.0,
+    )
+    few, many = (reliability(cortex, n_splits=n).split_half for n in (10, 1000))
+    assert np.abs(few - many).max() > 1e-6
+    others = [reliability(cortex, n_splits=100, seed=seed).split_half for seed in range(20)]
+    assert np.std(others, axis=0).max() < 0.006  # of 100 splits .0023 and less here; of ten .0075

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from netphys.errors import NeuralDataError, OptionError, near
-from netphys.neural.assemblies import require_assembly
+from netphys.neural.assemblies import assembly_of, require_assembly
 from netphys.neural.quality.reliability import Reliability, reliability
 
 if TYPE_CHECKING:
     import xarray as xr
     from jaxtyping import Float
+
+    from netphys.neural.assemblies import Responses
 
 __all__ = ["ceiling", "drop_unreliable", "noise_corrected"]
 
@@ -26,7 +28,7 @@ Score = Literal["r2", "r"]
 _LOG = logging.getLogger(__name__)
 
 
-def ceiling(data: xr.DataArray | Reliability, *, of: Score) -> Float[np.ndarray, " neuroid"]:
+def ceiling(data: Responses | Reliability, *, of: Score) -> Float[np.ndarray, " neuroid"]:
     """Best score that a model can expect on the mean responses of each neuroid.
 
     Parameters
@@ -56,7 +58,7 @@ def ceiling(data: xr.DataArray | Reliability, *, of: Score) -> Float[np.ndarray,
 
 def noise_corrected(
     score: Float[np.ndarray, "... neuroid"] | float,
-    rho: Float[np.ndarray, " neuroid"] | float,
+    rho: Float[np.ndarray, " neuroid"] | float | Reliability,
     *,
     of: Score,
     at_least: float = 0.1,
@@ -67,7 +69,7 @@ def noise_corrected(
     ----------
     score : float (..., neuroid)
         Explained variance, or correlation, with the mean response.
-    rho : float (neuroid,)
+    rho : float (neuroid,), or Reliability
         Reliability of the mean response over the stimuli that the score is of.
     of : {"r2", "r"}
         Which score it is: r2 / rho, or r / sqrt(rho).
@@ -106,13 +108,14 @@ def noise_corrected(
     _check_score(of)
     if not at_least > 0:
         raise OptionError(f"at_least={at_least!r}: it must be above 0; a score cannot be divided by no reliability")
-    score, rho = np.asarray(score, dtype=np.float64), np.asarray(rho, dtype=np.float64)
+    of_neuroids = rho.rho if isinstance(rho, Reliability) else rho
+    score, rho = np.asarray(score, dtype=np.float64), np.asarray(of_neuroids, dtype=np.float64)
     known = np.where(rho >= at_least, rho, np.nan)
     return score / (known if of == "r2" else np.sqrt(known))
 
 
 def drop_unreliable(
-    assembly: xr.DataArray,
+    assembly: Responses,
     *,
     at_least: float = 0.3,
     of: Sequence[Any] | None = None,
@@ -127,7 +130,7 @@ def drop_unreliable(
         Every presentation a row.
     at_least : float
         Neuroids with a reliability below it, or none at all, are left out.
-    of : sequence of str, optional
+    of : sequence of str or StimulusSet, optional
         The stimuli that the rule looks at, those that a model is fitted to; default all. Neuroids chosen by the very
         stimuli that they are then scored on look more reliable than they are.
     measured : Reliability, optional
@@ -145,6 +148,7 @@ def drop_unreliable(
     NeuralDataError
         If none is left, a stimulus of `of` is not there, or `measured` is of other neuroids.
     """
+    assembly = assembly_of(assembly)
     require_assembly(assembly, what="the assembly")
     if "time_bin" in assembly.dims:
         raise NeuralDataError(
@@ -185,6 +189,7 @@ def _shown(assembly: xr.DataArray, stimuli: Sequence[Any]) -> xr.DataArray:
     """Presentations of some stimuli."""
     if isinstance(stimuli, str):
         raise OptionError(f"of={stimuli!r}: it is a list of stimulus ids")
+    stimuli = list(getattr(stimuli, "ids", stimuli))
     wanted = {str(each) for each in stimuli}
     ids = np.array([str(each) for each in assembly["stimulus_id"].values.tolist()])
     there = set(ids.tolist())

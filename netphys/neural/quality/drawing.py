@@ -30,6 +30,8 @@ def draw_sorted(measured: Reliability, ax: Axes | None) -> Axes:
     at = np.arange(1, len(order) + 1)
     ax.vlines(at, np.maximum(low, _LOWEST), high, color=COLOURS[0], alpha=0.35, linewidth=_width(len(at)))
     ax.plot(at, rho, "o", color=COLOURS[0], markersize=3.5 if len(at) < 100 else 1.8, markeredgewidth=0)
+    below = rho < _LOWEST
+    ax.plot(at[below], np.full(below.sum(), _LOWEST + 0.02), "v", color=COLOURS[0], markersize=3.5, markeredgewidth=0)
     if len(at):
         median = float(np.median(rho))
         ax.axhline(median, color=_GREY, linewidth=0.8, linestyle="--", label=f"median {median:.2f}")

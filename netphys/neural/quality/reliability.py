@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from netphys.errors import NeuralDataError, OptionError, near
-from netphys.neural.assemblies import first_presentations, require_assembly
+from netphys.neural.assemblies import assembly_of, first_presentations, require_assembly
+from netphys.neural.operations.averaging import require_trials
 from netphys.neural.quality.split_halves import Blocks, half_correlation, shuffled_blocks, spearman_brown
 from netphys.neural.quality.variance_components import interval_of, variance_components
 from netphys.seeds import generator
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from jaxtyping import Float
     from matplotlib.axes import Axes
+
+    from netphys.neural.assemblies import Responses
 
 __all__ = ["Reliability", "reliability"]
 
@@ -85,6 +88,7 @@ class Reliability:
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
                 columns[field.name] = value.reshape(-1)
+        columns["n_repetitions"] = np.round(columns["n_repetitions"], 9)  # a harmonic mean of sixes is 6
         whole = {key: columns[key].astype(np.int64) for key in ("n_stimuli", "n_single")}
         return pd.DataFrame(columns | whole)
 
@@ -133,7 +137,7 @@ class Reliability:
 
 
 def reliability(
-    assembly: xr.DataArray,
+    assembly: Responses,
     *,
     n_splits: int = 100,
     seed: int = 0,
@@ -145,7 +149,7 @@ def reliability(
 
     Parameters
     ----------
-    assembly : xarray.DataArray (presentation, neuroid[, time_bin])
+    assembly : xarray.DataArray (presentation, neuroid[, time_bin]), or NeuralData
         Every presentation a row. NaN: no presentation for that neuroid; patterns may differ between neuroids.
     n_splits : int
         Random halves to draw; 100 leave an error of the mean far below that of the stimuli.
@@ -165,7 +169,7 @@ def reliability(
     Raises
     ------
     NeuralDataError
-        If fewer than three stimuli were shown twice, or a response is infinite.
+        If fewer than three stimuli were shown twice, a response is infinite, or rows are averages of presentations.
     OptionError
         If an option has no value of its kind.
 
@@ -202,7 +206,9 @@ def reliability(
     >>> cortex.attrs["reliability"], round(float(reliability(cortex).rho.mean()), 1)
     (0.8, 0.8)
     """
+    assembly = assembly_of(assembly)
     require_assembly(assembly, what="the assembly")
+    require_trials(assembly, "reliability")
     _check(n_splits, method, average, confidence)
     ids, codes = first_presentations(assembly["stimulus_id"].values.tolist())
     over = ("neuroid", "time_bin") if "time_bin" in assembly.dims else ("neuroid",)

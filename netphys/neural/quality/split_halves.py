@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Blocks", "half_correlation", "shuffled_blocks", "spearman_brown"]
 
+_FEW = 3  # presentations of which every split is a shuffle of its own
 _SHUFFLES, _SHUFFLED = 10, 50_000  # most shuffles, and presentations shuffled in all: many need fewer to agree
 _CONSTANT = 1e-12  # of the sum of squares: what rounding leaves of the variance of a half mean that does not vary
 
@@ -94,6 +95,8 @@ def half_correlation(
     """
     n = sum(len(block) for block in blocks)
     n_shuffles = min(n_splits, max(1, min(_SHUFFLES, _SHUFFLED // sum(block[..., 0].size for block in blocks))))
+    if max(block.shape[1] for block in blocks) <= _FEW:
+        n_shuffles = n_splits  # of so few presentations a shuffle has one split, or three
     r = np.concatenate(
         [
             _correlated(_sums([_shuffled(block, shuffle, seed) for block in blocks], splits, shuffle, seed), n)
