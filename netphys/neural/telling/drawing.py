@@ -143,6 +143,7 @@ def _responses(assembly: xr.DataArray, ax: Axes) -> Axes:
     if len(ids) <= _STIMULI:
         _named(ax, "x", ids)
     ax.set(xlabel="stimulus", ylabel="neuroid")
+    ax.yaxis.get_major_locator().set_params(integer=True)
     return ax
 
 
@@ -199,7 +200,9 @@ def _choices(assembly: xr.DataArray, ax: Axes) -> Axes:
     )
     ax.set_facecolor(_NEVER)  # never offered
     ax.figure.colorbar(image, ax=ax).set_label(
-        "share of trials" + (", of those that offered it\n(grey: never)" if np.isnan(shares).any() else "")
+        "share of trials"
+        + ", of those that offered it" * bool(np.isnan(assembly.values).any())
+        + "\n(grey: never)" * bool(np.isnan(shares).any())
     )
     choices = [str(each) for each in assembly["choice"].values]
     _named(ax, "x", choices)
