@@ -30,7 +30,7 @@ def listed(v4: Path) -> str:
 
 def test_the_mean_of_the_trials_is_the_mean(v4: Path, listed: str):
     file = v4 / "responses.npz"
-    trials = load_neural(f"{file}?{TRIALS}&region=V4&subject=PE&unit=count&time=0:100:100", ids=listed)
+    trials = load_neural(f"{file}?{TRIALS}&region=V4&subject=PE&values=count&time=0:100:100", ids=listed)
     mean = load_neural(f"{file}?variable=mean_210325&kind=responses&axes=neuroid,stimulus", ids=listed)
     assert trials.assembly.sizes["neuroid"] == 50 and trials.region == "V4" and trials.subjects == ("PE",)
     assert trials.assembly.attrs["unit"] == "spikes" and trials.assembly["time_bin_end"].item() == 100

@@ -171,8 +171,8 @@ def _correlated(sums: np.ndarray, n: int) -> np.ndarray:
     a, b, aa, bb, ab = sums
     spread_a, spread_b = aa - a**2 / n, bb - b**2 / n
     varying = (spread_a > _CONSTANT * aa) & (spread_b > _CONSTANT * bb)
-    product = np.where(varying, spread_a * spread_b, np.nan)
-    return np.clip((ab - a * b / n) / np.sqrt(product), -1.0, 1.0)
+    product = np.sqrt(np.where(varying, spread_a, np.nan)) * np.sqrt(np.where(varying, spread_b, np.nan))
+    return np.clip((ab - a * b / n) / product, -1.0, 1.0)  # roots first: the product of squares may overflow
 
 
 def _halves(n_repetitions: int, n_splits: int, shuffle: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
