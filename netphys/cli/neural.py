@@ -80,7 +80,7 @@ def _understood(understand: Any, options: argparse.Namespace, stimuli: Any) -> A
         if "load_neural(..., stimuli=" not in str(error):
             raise
         raise NeuralDataError(
-            re.sub(r"load_neural\(\.\.\., stimuli=[^)]*\)", "--stimuli ADDRESS", str(error))
+            re.sub(r"load_neural\(\.\.\., stimuli=[^)]*\).*", "--stimuli ADDRESS", str(error))
         ) from None
 
 

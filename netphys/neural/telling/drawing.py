@@ -129,6 +129,8 @@ def _subjects(data: NeuralData, ax: Axes) -> Axes:
 
 def _responses(assembly: xr.DataArray, ax: Axes) -> Axes:
     """Draw mean responses, each neuroid in its own standard deviations."""
+    from matplotlib.ticker import MaxNLocator
+
     flat = assembly.mean("time_bin") if "time_bin" in assembly.dims else assembly
     _, means = average_repetitions(flat)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -143,7 +145,7 @@ def _responses(assembly: xr.DataArray, ax: Axes) -> Axes:
     if len(ids) <= _STIMULI:
         _named(ax, "x", ids)
     ax.set(xlabel="stimulus", ylabel="neuroid")
-    ax.yaxis.get_major_locator().set_params(integer=True)
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     return ax
 
 
