@@ -248,7 +248,7 @@ def test_what_are_no_counts_is_averaged(tmp_path):
     assert "unit" not in data.assembly.attrs and "(object)" in data.source
     means = raster["raster_data"][:, ONSET - 1 : ONSET + 9].mean(axis=1)
     assert sorted(data.assembly.values[:, 0]) == pytest.approx(sorted(means))
-    rates = load_neural(f"{tmp_path / 'set'}?window=0,10&unit=rate").assembly
+    rates = load_neural(f"{tmp_path / 'set'}?window=0,10&values=rate").assembly
     np.testing.assert_array_equal(rates.values, data.assembly.values)
     assert rates.attrs["unit"] == "spikes/s"
     with pytest.raises(NeuralDataError, match=r"n\.mat holds other numbers than counts; leave unit=count out"):

@@ -285,7 +285,7 @@ def _in_unit(values: np.ndarray, neuron: _Neuron, options: FileOptions) -> dict[
     unit = options.unit or ("rate" if options.bins is not None else "count")
     if not neuron.counts:
         values /= width
-        return {"unit": "spikes/s"} if options.unit == "rate" else {}
+        return {"unit": "spikes/s"} if options.values == "rate" else {}
     if unit == "rate":
         values *= 1000.0 / width
         return {"unit": "spikes/s"}
