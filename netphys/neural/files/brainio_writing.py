@@ -64,7 +64,7 @@ def write_assembly(assembly: xr.DataArray, path: Path | str) -> Path:
     encoding = {str(name): {"_FillValue": None} for name in dataset.variables}
     folder = ensure_folder(Path(path).parent)
     require_free(folder, dataset.nbytes + _COORDINATE_BYTES, what=f"the assembly {Path(path).name}")
-    from h5netcdf import CompatibilityError  # type: ignore[import-untyped]
+    from h5netcdf import CompatibilityError
 
     with committing(path) as temporary:
         try:
