@@ -6,8 +6,8 @@ Claim: 168 neuroids x 2560 stimuli x 10 repetitions x 100 random halves at least
 takes two half means and ``scipy.stats.pearsonr`` for each neuroid and split. :func:`netphys.neural.reliability` also
 does the analysis of variance and the interval in that time, which the loop does not. The loop is run on fewer splits
 and scaled, which the rows say. Spikes of 300 units about 5,000 onsets are counted against ``numpy.searchsorted`` and
-``numpy.histogram`` for each unit and presentation. Writes ``benchmarks/results/neural.csv`` with a description of the machine in every
-row, and the peak of the memory that a call takes beside its input.
+``numpy.histogram`` for each unit and presentation. Writes ``benchmarks/results/neural.csv`` with a description of the
+machine in every row, and the peak of the memory that a call takes beside its input.
 """
 
 from __future__ import annotations
